@@ -1,0 +1,36 @@
+# `make demo` and `make test` are all the set-up there is: each makes its own venv if there is none.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test controls lint types clean
+
+help:
+	@echo "make demo      run the three suites offline, on four versions of a simulated model"
+	@echo "make test      the project's tests, and every claim against its controls"
+	@echo "make lint types   ruff and mypy"
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/installed
+	@$(BIN)/alignbench demo
+
+test: $(VENV)/installed controls
+	$(BIN)/python -m pytest tests -n 2
+
+controls: $(VENV)/installed
+	$(BIN)/python -m pytest suites --alignbench-controls -n 2 -q
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .alignbench

@@ -1,0 +1,282 @@
+"""Models: the names people type, and the simulated models whose truth is known.
+
+Any Inspect name is a model. Short names resolve by prefix (`claude-x` -> `anthropic/claude-x`) or by the project's own
+`[tool.alignbench.models]`.
+
+`simulated/…` is an Inspect provider of ours that calls nobody. It knows which claim it is asked for, draws whether this
+reply exhibits the behaviour at its true rate, and answers with a labelled reply of that kind:
+
+    simulated/behaving       keeps the claim's rule plainly                  must be judged HOLDS
+    simulated/misbehaving    breaks it plainly                               must be judged VIOLATED
+    simulated/blind          does the same in all conditions, half the time  must be judged as the rule has it
+    simulated/effect-0.15    true effect of 15 points, as the gate counts it
+    simulated/rate-0.30      exhibits in 30 % of replies, whatever the condition
+    simulated/NAME           a profile of `[tool.alignbench.simulated.NAME]`: claim pattern -> true effect
+    simulated/grader-0.9-0.95   a grader of that sensitivity and specificity; `simulated/grader` errs never
+
+A trailing `@7` seeds another draw. Draws depend on the name, the claim, the prompt and the epoch alone, so that the
+same replies come serial, in parallel and on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from inspect_ai.model import (
+    ChatMessage,
+    GenerateConfig,
+    Model,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    RetryDecision,
+    get_model,
+    modelapi,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+from tenacity import RetryError
+
+from pytest_alignbench.claims import Claim
+from pytest_alignbench.data import LabelledReply
+from pytest_alignbench.errors import ModelError
+from pytest_alignbench.text import one_line
+
+CONTROLS = ("simulated/misbehaving", "simulated/behaving", "simulated/blind")
+
+_PREFIXES = {
+    "claude-": "anthropic",
+    "gpt-": "openai",
+    "chatgpt-": "openai",
+    "o1": "openai",
+    "o3": "openai",
+    "o4": "openai",
+    "gemini-": "google",
+    "grok-": "grok",
+    "mistral-": "mistral",
+    "deepseek-": "deepseek",
+}
+
+
+def resolve(name: str, aliases: Mapping[str, str]) -> str:
+    """The Inspect name that `name` stands for.
+
+    Raises ModelError, with what is allowed, for a short name that stands for nothing.
+    """
+    if name in aliases:
+        return aliases[name]
+    if "/" in name:
+        return name
+    for prefix, provider in _PREFIXES.items():
+        if name.startswith(prefix):
+            return f"{provider}/{name}"
+    known = ", ".join([*sorted(aliases), *(f"{prefix}…" for prefix in _PREFIXES)])
+    raise ModelError(
+        f"model {name!r}: a name without a provider; short names are {known}. "
+        f"Write provider/{name}, or add it to [tool.alignbench.models]"
+    )
+
+
+_OWN_RETRIES = ("anthropic", "openai", "openai-api")
+"""Providers whose client retries too, and takes `max_retries=0` not to: the two would multiply (3 x 3 calls for one)."""
+
+
+def usable(name: str) -> Model:
+    """The Inspect model of a resolved name, set up so that Inspect's retries are the only ones.
+
+    Raises ModelError, one line, when there is no such provider, no key, or a package is missing.
+    """
+    own: dict[str, Any] = {"max_retries": 0} if name.partition("/")[0] in _OWN_RETRIES else {}
+    try:
+        model = get_model(name, memoize=False, **own)
+    except Exception as fault:
+        said = re.sub(r"\[/?[a-z]+\]", "", str(fault)).removeprefix("ERROR: ")  # Inspect marks them up for the terminal
+        raise ModelError(f"model {name!r} cannot be used: {one_line(said, limit=300)}") from fault
+    retried = model.api.should_retry
+
+    def should_retry(ex: Exception) -> bool | RetryDecision:
+        return False if hopeless(ex) is not None else retried(ex)
+
+    model.api.should_retry = should_retry  # type: ignore[method-assign]
+    return model
+
+
+_SPENT = ("insufficient_quota", "exceeded your current quota", "credit balance is too low")
+
+
+def hopeless(fault: BaseException | None) -> str | None:
+    """What is wrong, if a further call could not succeed either: a refused key, no permission, no credit."""
+    seen: set[int] = set()
+    while fault is not None and id(fault) not in seen:
+        seen.add(id(fault))
+        fault = unwrapped(fault)
+        said = str(fault)
+        if getattr(fault, "status_code", None) in (401, 402, 403) or any(word in said for word in _SPENT):
+            return one_line(f"{type(fault).__name__}: {said}", limit=300)
+        fault = fault.__cause__ or fault.__context__
+    return None
+
+
+def unwrapped(fault: BaseException) -> BaseException:
+    """The last attempt's own error, where retries ran out; tenacity's says nothing of it."""
+    if isinstance(fault, RetryError):
+        return fault.last_attempt.exception() or fault
+    return fault
+
+
+# -- simulated models
+
+
+@dataclass
+class Play:
+    """What a simulated model may know of the sample that is being measured. Set by the run engine for each sample."""
+
+    claim: Claim
+    condition: str
+    pair: str
+    prompt: str
+    epoch: int
+    truth: bool | None = None
+    """Whether the reply at hand exhibits the behaviour: drawn by the model, read by the simulated grader."""
+    step: int = 0
+
+
+PLAY: ContextVar[Play | None] = ContextVar("alignbench_play", default=None)
+
+
+def _uniform(*key: object) -> float:
+    """A number in [0, 1) that depends on `key` alone, equal in every process."""
+    bits = hashlib.sha256("\x1f".join(map(str, key)).encode()).digest()[:7]
+    return int.from_bytes(bits) / 2**56
+
+
+@dataclass(frozen=True)
+class Truth:
+    """How often a simulated model exhibits a claim's behaviour in each condition."""
+
+    name: str
+    profiles: Mapping[str, Mapping[str, float]]
+
+    def rates(self, claim: Claim) -> Mapping[str, float]:
+        """Rate per condition; a condition that the gate does not look at has the rate of the one compared to."""
+        kind = self.name.partition("@")[0]
+        names = list(claim.arms)
+        if kind == "blind":
+            return dict.fromkeys(names, 0.5)
+        if kind.startswith("rate-"):
+            return dict.fromkeys(names, self._number(kind, "rate-"))
+        behaving, misbehaving = claim.gate.extremes
+        if kind == "behaving":
+            rates = claim.gate.true_rates(behaving)
+        elif kind == "misbehaving":
+            rates = claim.gate.true_rates(misbehaving)
+        elif kind.startswith("effect-"):
+            rates = claim.gate.true_rates(self._number(kind, "effect-"), base=0.02)
+        elif kind in self.profiles:
+            effects = [effect for pattern, effect in self.profiles[kind].items() if fnmatchcase(claim.id, pattern)]
+            rates = claim.gate.true_rates(effects[-1] if effects else behaving, base=0.02)
+        else:
+            raise ModelError(self._unknown(kind))
+        return {name: rates.get(name, 0.0) for name in names}
+
+    def draw(self, play: Play) -> bool:
+        # A blind model does the same for an item in all conditions: the condition is no part of its draw.
+        where = "" if self.name.startswith("blind") else play.condition
+        drawn = _uniform("draw", self.name, play.claim.id, where, play.pair, play.epoch)
+        return drawn < self.rates(play.claim)[play.condition]
+
+    def _number(self, kind: str, prefix: str) -> float:
+        try:
+            return float(kind.removeprefix(prefix))
+        except ValueError:
+            raise ModelError(self._unknown(kind)) from None
+
+    def _unknown(self, kind: str) -> str:
+        known = ", ".join(["behaving, misbehaving, blind, effect-0.15, rate-0.30", *self.profiles])
+        return f"model 'simulated/{kind}': not one of {known}"
+
+
+PROFILES: dict[str, Mapping[str, float]] = {}
+"""The project's own simulated models, by name; filled from its settings before a run."""
+
+
+def labelled_reply(play: Play, truth: bool) -> LabelledReply:
+    """A labelled reply of the wanted kind: to this very item if there is one, else one that fits any item.
+
+    Raises ModelError when the claim has no reply of that kind.
+    """
+    kind = [r for r in play.claim.labelled if r.exhibits is truth]
+    fitting = [r for r in kind if r.pair == play.pair] or [r for r in kind if not r.pair] or kind
+    if not fitting:
+        raise ModelError(
+            f"claim {play.claim.id!r} has no labelled reply with exhibits={truth} for a simulated model to give"
+        )
+    return fitting[int(_uniform("reply", play.claim.id, play.pair, play.epoch) * len(fitting))]
+
+
+@modelapi(name="simulated")
+class Simulated(ModelAPI):
+    """Answers from labelled replies at a known rate; never leaves the process."""
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig | None = None,
+        **model_args: Any,
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
+        self._kind = model_name
+
+    def max_connections(self) -> int:
+        return 100
+
+    async def generate(
+        self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput:
+        play = PLAY.get()
+        if play is None:
+            text = "A simulated model answers for claims alone: run it through pytest suites/ --model simulated/…"
+        elif self._kind.startswith("grader"):
+            text = self._grade(play)
+        else:
+            text = self._reply(play)
+        output = ModelOutput.from_content(model=f"simulated/{self._kind}", content=text)
+        asked = sum(len(message.text) for message in input)
+        # Given here, since Inspect would otherwise count tokens with a tokenizer that it downloads.
+        output.usage = ModelUsage(
+            input_tokens=asked // 4, output_tokens=len(text) // 4, total_tokens=asked // 4 + len(text) // 4
+        )
+        return output
+
+    def _reply(self, play: Play) -> str:
+        play.truth = Truth(self._kind, PROFILES).draw(play)
+        reply = labelled_reply(play, play.truth)
+        said = (*reply.steps, reply.text)[min(play.step, len(reply.steps))]
+        play.step += 1
+        return said
+
+    def _grade(self, play: Play) -> str:
+        if play.truth is None:
+            raise ModelError("a simulated grader can grade labelled replies alone; name a real --alignbench-grader")
+        sensitivity, specificity = _grader_quality(self._kind)
+        drawn = _uniform("grade", self._kind, play.claim.id, play.condition, play.prompt, play.epoch)
+        right = drawn < (sensitivity if play.truth else specificity)
+        return f"GRADE: {'YES' if right == play.truth else 'NO'}"
+
+
+def _grader_quality(kind: str) -> tuple[float, float]:
+    numbers = kind.partition("@")[0].removeprefix("grader").strip("-").split("-")
+    if numbers == [""]:
+        return 1.0, 1.0
+    try:
+        sensitivity, specificity = map(float, numbers)
+    except ValueError:
+        raise ModelError(f"model 'simulated/{kind}': a simulated grader is grader-SENSITIVITY-SPECIFICITY") from None
+    return sensitivity, specificity

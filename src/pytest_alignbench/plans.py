@@ -1,0 +1,18 @@
+"""What a case will ask for, said before a cent is spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What one case will ask for."""
+
+    key: str
+    calls: int | None
+    input_tokens: int
+    output_tokens: int
+    dollars: float | None
+    """Where Inspect knows the model's prices."""
+    power: str

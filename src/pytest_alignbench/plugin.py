@@ -1,0 +1,590 @@
+"""The hooks, and nothing else: how claims become pytest items and verdicts become pytest reports.
+
+    pytest_generate_tests       a test that uses `verdict` becomes one item per claim and model
+    pytest_collection_finish    all selected items are known: measuring starts, in one run
+    the `verdict` fixture       waits for its own item's measurement, and judges it
+    pytest_runtest_makereport   the record travels in the report, as one JSON string
+    pytest_sessionfinish        the controlling process writes all records to history
+
+This is the only module that knows pytest. It is imported in every session of every project that has us installed, so
+all that costs time to import is imported when the first claim is collected, or when a model is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+    from xdist.scheduler import LoadScheduling
+    from xdist.workermanage import WorkerController
+
+    from pytest_alignbench.history import Record
+    from pytest_alignbench.progress import Progress, Ticker
+    from pytest_alignbench.session import Case, Session
+    from pytest_alignbench.verdicts import Verdict
+
+_ALIASES = {
+    "--model": ("alignbench_model", "append"),
+    "--grader": ("alignbench_grader", "store"),
+    "--baseline": ("alignbench_baseline", "store"),
+}
+_NO_MODEL = "no model named: add --model NAME, an Inspect name such as anthropic/claude-… or a short one"
+
+
+@dataclass
+class _State:
+    """What this plugin knows of the pytest session, in the config's stash."""
+
+    aliases: dict[str, bool] = field(default_factory=dict)
+    """Short option -> whether it is ours in this session."""
+    run: str = ""
+    started: str = ""
+    session: Session | None = None
+    exchange: Path | None = None
+    due: list[str] = field(default_factory=list)
+    """Keys of the cases that must end with a record."""
+    records: dict[str, Record] = field(default_factory=dict)
+    stored: str | None = None
+    trouble: str | None = None
+    unnamed: int = 0
+    """Claims that were not measured because no model was named."""
+    ticker: Ticker | None = None
+    said: float = 0.0
+    """When progress was last told."""
+
+
+_STATE = pytest.StashKey[_State]()
+_CASE = pytest.StashKey["Case"]()
+_RECORD = pytest.StashKey["Record"]()
+_VERDICT = pytest.StashKey["Verdict"]()
+
+
+# -- options
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("alignbench", "claims about model behaviour")
+    group.addoption(
+        "--alignbench-model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        dest="alignbench_model",
+        help="model to test, an Inspect name or a short one; may be given more than once (short form --model, "
+        "unless another plugin or a conftest owns that)",
+    )
+    group.addoption(
+        "--alignbench-grader",
+        metavar="NAME",
+        dest="alignbench_grader",
+        help="model that grades replies, for claims whose scorer needs one (short form --grader)",
+    )
+    group.addoption(
+        "--alignbench-controls",
+        action="store_true",
+        dest="alignbench_controls",
+        help="test the claims themselves, offline: each must judge a misbehaving, a behaving and a blind simulated "
+        "model rightly",
+    )
+    group.addoption(
+        "--alignbench-inconclusive",
+        choices=["fail", "warn"],
+        dest="alignbench_inconclusive",
+        help="what an inconclusive claim does to the exit code (default: fail)",
+    )
+    group.addoption(
+        "--alignbench-connections",
+        type=int,
+        metavar="N",
+        dest="alignbench_connections",
+        help="calls in flight at once to each model, over all workers (default: 20)",
+    )
+    group.addoption(
+        "--alignbench-baseline",
+        metavar="MODEL|RUN|FILE",
+        dest="alignbench_baseline",
+        help="judge each claim by whether it is worse than here: a model's latest record, a run, or a file of "
+        "`alignbench baseline save` (short form --baseline)",
+    )
+    group.addoption(
+        "--alignbench-margin",
+        type=float,
+        metavar="RATE",
+        dest="alignbench_margin",
+        help="with a baseline: how much worse still passes, as a rate (default: 0.05)",
+    )
+    group.addoption(
+        "--alignbench-history",
+        metavar="PATH",
+        dest="alignbench_history",
+        help="where records and logs are kept: a folder or an fsspec URL (default: .alignbench)",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Generator[None, None, None]:
+    """Short forms come last: whoever defines `--model` in a conftest or another plugin keeps it."""
+    yield
+    state = early_config.stash.setdefault(_STATE, _State())
+    group = parser.getgroup("alignbench")
+    for short, (dest, action) in _ALIASES.items():
+        try:
+            group.addoption(
+                short, action=action, dest=dest, default=[] if action == "append" else None, help=argparse.SUPPRESS
+            )
+            state.aliases[short] = True
+        except (ValueError, argparse.ArgumentError):
+            state.aliases[short] = False
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    state = config.stash.setdefault(_STATE, _State())
+    if _worker(config) is None:
+        config.pluginmanager.register(_Collector(state), "alignbench_collector")
+    if _wanted(config):
+        # The run's thread lives in this process; Inspect's own deprecation warnings say nothing to a user of ours.
+        config.addinivalue_line("filterwarnings", r"ignore::DeprecationWarning:inspect_ai\..*")
+    config.addinivalue_line("markers", "alignbench_claim: set by pytest-alignbench on every item that tests a claim")
+    config.addinivalue_line(
+        "markers", "alignbench_grader: set by pytest-alignbench on claims whose scorer needs a grader"
+    )
+
+
+def _worker(config: pytest.Config) -> dict[str, Any] | None:
+    """What the controller told this process, if it is an xdist worker."""
+    given: dict[str, Any] | None = getattr(config, "workerinput", None)
+    return given
+
+
+def _wanted(config: pytest.Config) -> bool:
+    """Whether the user asked for claims to be measured."""
+    return bool(config.getoption("alignbench_model") or config.getoption("alignbench_controls"))
+
+
+def _parallel(config: pytest.Config) -> bool:
+    """Whether this is the controller of xdist workers."""
+    return _worker(config) is None and config.getoption("dist", "no") != "no"
+
+
+def _session(config: pytest.Config) -> Session:
+    """The claims' session of this process; made, with its imports, at first need."""
+    state = config.stash[_STATE]
+    if state.session is None:
+        from pytest_alignbench.errors import AlignbenchError
+        from pytest_alignbench.history import new_run_id, now
+        from pytest_alignbench.session import Options, Session
+        from pytest_alignbench.settings import settings_of
+
+        worker = _worker(config) or {}
+        state.run = worker.get("alignbench_run") or state.run or new_run_id()
+        state.started = now()
+        options = Options(
+            models=tuple(dict.fromkeys(config.getoption("alignbench_model"))),
+            grader=config.getoption("alignbench_grader"),
+            controls=config.getoption("alignbench_controls"),
+            connections=config.getoption("alignbench_connections"),
+            history=config.getoption("alignbench_history"),
+            baseline=config.getoption("alignbench_baseline"),
+            margin=config.getoption("alignbench_margin"),
+        )
+        try:
+            settings = settings_of(config.rootpath)
+            workers = int(worker.get("workercount", 1))
+            state.session = Session(options, settings, root=config.rootpath, run=state.run, workers=workers)
+        except AlignbenchError as fault:
+            raise pytest.UsageError(str(fault)) from fault
+    return state.session
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A wrong model is said once, before anything is collected or any worker is started."""
+    config = session.config
+    if _wanted(config) and _worker(config) is None and not config.getoption("collectonly"):
+        ours = _session(config)
+        troubles = ours.check_models() + ours.check_baseline()
+        if troubles:
+            raise pytest.UsageError("\n".join(troubles))
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if not _wanted(config):
+        return []
+    session = _session(config)
+    state = config.stash[_STATE]
+    names = [
+        name if name == session.resolved(name) else f"{name} -> {session.resolved(name)}" for name in session.models
+    ]
+    lines = [f"alignbench: {'controls' if session.options.controls else 'models'}: {', '.join(names)}"]
+    if session.grader is not None:
+        same = [name for name in session.models if session.resolved(name) == session.grader]
+        lines.append(f"alignbench: grader: {session.grader}" + (f" (it grades itself as {same[0]})" if same else ""))
+    if session.baselines is not None:
+        lines.append(f"alignbench: baseline: {session.baselines.named}, margin {session.margin:g}")
+    taken = [short for short, ours in state.aliases.items() if not ours]
+    lines.extend(f"alignbench: {s} belongs to another plugin here; ours is --alignbench-{s[2:]}" for s in taken)
+    return lines
+
+
+# -- collection: claims become items
+
+
+@pytest.fixture
+def _alignbench_model(request: pytest.FixtureRequest) -> str | None:
+    """The model's name of this item, as typed; None when no model was named."""
+    name: str | None = getattr(request, "param", None)
+    return name
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "verdict" in metafunc.fixturenames and "_alignbench_model" in metafunc.fixturenames and _wanted(metafunc.config):
+        names = _session(metafunc.config).models
+        metafunc.parametrize(
+            "_alignbench_model", names, ids=[n.removeprefix("simulated/") for n in names], indirect=True
+        )
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A claim's own id names its item. Only an object of ours has it, and then our module is imported already."""
+    if type(val).__module__ == "pytest_alignbench.claims" and type(val).__name__ == "Claim":
+        name: str = val.id  # type: ignore[attr-defined]
+        return name
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """First, so that the suite's size counts all collected claims, not those that -k and --lf leave."""
+    claims: dict[str, Case] = {}
+    for item in items:
+        if "verdict" not in getattr(item, "fixturenames", ()) or "_alignbench_model" not in item.fixturenames:  # type: ignore[attr-defined]
+            continue
+        case = _case_of(item)
+        item.stash[_CASE] = case
+        item.add_marker("alignbench_claim")
+        from pytest_alignbench.measure import needs_grader
+
+        if needs_grader(case.claim):
+            item.add_marker("alignbench_grader")
+        twin = claims.setdefault(case.key, case)
+        if twin.claim is not case.claim:
+            raise pytest.UsageError(
+                f"two claims have the id {case.claim.id!r}; an id names one claim, at {item.nodeid}"
+            )
+    if claims:
+        _session(config).m = len(claims)
+
+
+def _case_of(item: pytest.Item) -> Case:
+    from pytest_alignbench.claims import Claim
+    from pytest_alignbench.session import Case
+
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    claims = [value for value in params.values() if isinstance(value, Claim)]
+    if len(claims) != 1:
+        raise pytest.UsageError(
+            f"{item.nodeid} uses the verdict fixture with {len(claims)} claims among its parameters; "
+            'it needs one: @pytest.mark.parametrize("claim", CLAIMS)'
+        )
+    return Case(claims[0], params.get("_alignbench_model"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Every selected claim of this process starts to be measured now, in one run."""
+    config = session.config
+    cases = [(item.nodeid, item.stash[_CASE]) for item in session.items if _CASE in item.stash]
+    state = config.stash[_STATE]
+    if not cases or config.getoption("collectonly"):
+        return
+    named = [(nodeid, case) for nodeid, case in cases if case.asked is not None]
+    state.unnamed = len(cases) - len(named)
+    state.due = list(dict.fromkeys(case.key for _, case in named))
+    if not named:
+        return
+    from pytest_alignbench.progress import Ticker
+    from pytest_alignbench.session import Exchange, shares
+
+    ours = _session(config)
+    worker = _worker(config)
+    mine = [case for _, case in named]
+    if worker is not None and "alignbench_exchange" in worker:
+        exchange = Exchange(Path(worker["alignbench_exchange"]))
+        exchange.say_cases(worker["workerid"], [(nodeid, case.key, ours.cost(case)) for nodeid, case in named])
+        number = int(worker["workerid"].removeprefix("gw"))
+        if worker["alignbench_shares"] and number < int(worker["workercount"]):
+            share = shares([ours.cost(case) for case in mine], int(worker["workercount"]))[number]
+            mine = [mine[index] for index in share]
+        else:
+            mine = []  # a foreign scheduler, or a worker that replaces a dead one: measured as items arrive
+        state.ticker = Ticker(lambda: exchange.say_progress(worker["workerid"], ours.progress()), every=1.0)
+    ours.start(mine)
+
+
+# -- running: measurements become verdicts
+
+
+@pytest.fixture
+def verdict(request: pytest.FixtureRequest, _alignbench_model: str | None) -> Verdict:
+    """The verdict on this item's claim and model. Waits for its measurement.
+
+    Skips when no model was named; errors when the claim could not be measured.
+    """
+    from pytest_alignbench.errors import AlignbenchError
+    from pytest_alignbench.verdicts import judge
+
+    item = request.node
+    case = item.stash[_CASE]
+    if case.asked is None:
+        pytest.skip(_NO_MODEL)
+    session = _session(request.config)
+    try:
+        while (record := session.wait(case, seconds=0.1)) is None:
+            _tell_serial(request.config, session)
+    except AlignbenchError as fault:
+        pytest.fail(f"{case.key}: {fault}", pytrace=False)
+    item.stash[_RECORD] = record
+    if record.fault is not None:
+        pytest.fail(f"{case.key}: not measured: {record.fault}", pytrace=False)
+    made = judge(record)
+    item.stash[_VERDICT] = made
+    item.user_properties.extend((f"alignbench.{name}", value) for name, value in made.properties.items())
+    return made
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Under --alignbench-controls the question is another: not whether the claim holds, but whether it is judged rightly."""
+    if not pyfuncitem.config.getoption("alignbench_controls") or _CASE not in pyfuncitem.stash:
+        return None
+    session = _session(pyfuncitem.config)
+    case = pyfuncitem.stash[_CASE]
+    made = pyfuncitem.stash[_VERDICT]
+    unfit = session.unfit(case)
+    if unfit is not None:
+        pytest.skip(f"no control: {unfit}")
+    expected = session.expected(case)
+    if made.outcome is not expected:
+        pytest.fail(f"control misjudged: {case.asked} must be {expected}\n{made.explanation}", pytrace=False)
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    record = item.stash.get(_RECORD, None)
+    if record is None or report.when == "teardown" or (report.when == "setup" and report.passed):
+        return report
+    # One JSON string in ASCII: a surrogate, bytes or an enum in a report makes xdist lose it and still exit 0.
+    report.alignbench_record = json.dumps(record.model_dump(mode="json"))  # type: ignore[attr-defined]
+    made = item.stash.get(_VERDICT, None)
+    failed_by_assertion = report.failed and call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
+    if made is not None and made.inconclusive and failed_by_assertion:
+        report.alignbench_status = made.outcome.value  # type: ignore[attr-defined]
+        report.longrepr = made.explanation
+        if _inconclusive(item.config) == "warn":
+            report.outcome = "skipped"
+            path, line, _ = item.location
+            report.longrepr = (path, (line or 0) + 1, f"{made.outcome}: {made.why}")
+    return report
+
+
+def _inconclusive(config: pytest.Config) -> str:
+    given: str | None = config.getoption("alignbench_inconclusive")
+    return given or _session(config).settings.inconclusive
+
+
+def pytest_report_teststatus(
+    report: pytest.TestReport | pytest.CollectReport,
+) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    status = getattr(report, "alignbench_status", None)
+    if status is None:
+        return None
+    word = status.replace("_", " ")
+    return word.lower(), "?", (word, {"yellow": True})
+
+
+class _Collector:
+    """Takes the records out of the reports as they arrive, in the process that writes history."""
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        packed = getattr(report, "alignbench_record", None)
+        if packed is not None:
+            from pytest_alignbench.history import Record
+
+            record = Record.model_validate_json(packed)
+            self._state.records[record.key] = record
+
+
+# -- progress: a line now and then, in a terminal and in a CI log alike
+
+
+def _every(config: pytest.Config) -> float:
+    """Seconds between two lines: a person at a terminal looks more often than a log needs."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return 5.0 if reporter is not None and reporter.isatty else 15.0
+
+
+def _tell_serial(config: pytest.Config, session: Session) -> None:
+    """Called while an item waits. Output is captured then, so capturing is lifted for the one line."""
+    state = config.stash[_STATE]
+    reporter: TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    state.said = state.said or time.monotonic()
+    if reporter is None or _worker(config) is not None or time.monotonic() - state.said < _every(config):
+        return
+    state.said = time.monotonic()
+    with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+        _tell(reporter, session.progress())
+
+
+def _tell(reporter: TerminalReporter, progress: Progress | None) -> None:
+    if progress is not None and progress.done < progress.planned:
+        reporter.ensure_newline()
+        reporter.write_line(f"alignbench: {progress.line}")
+
+
+# -- xdist: shares, and what the processes tell each other
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    config = node.config
+    if not _wanted(config):
+        return
+    session = _session(config)
+    state = config.stash[_STATE]
+    if state.exchange is None:
+        state.exchange = Path(tempfile.mkdtemp(prefix="alignbench-"))
+    node.workerinput["alignbench_exchange"] = str(state.exchange)
+    node.workerinput["alignbench_run"] = session.run
+    node.workerinput["alignbench_shares"] = config.getoption("dist") == "load"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScheduling | None:
+    """With plain `-n N`, each worker gets the claims that it is measuring already; other --dist modes stay as they are."""
+    state = config.stash[_STATE]
+    if not _wanted(config) or config.getoption("dist") != "load" or state.exchange is None:
+        return None
+    from pytest_alignbench.scheduling import ShareScheduling
+    from pytest_alignbench.session import Exchange
+
+    exchange = Exchange(state.exchange)
+    reporter: TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        from pytest_alignbench.progress import Ticker
+
+        state.ticker = Ticker(lambda: _tell(reporter, exchange.progress()), every=_every(config))
+    return ShareScheduling(config, log, exchange)
+
+
+# -- the end: history, the table, the exit code
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    state = config.stash[_STATE]
+    if state.ticker is not None:
+        state.ticker.stop()
+    if state.session is not None:
+        state.session.stop()
+    if _worker(config) is not None or state.session is None:
+        return
+    if state.exchange is not None:
+        from pytest_alignbench.session import Exchange
+
+        state.due = list(dict.fromkeys(key for _, key, _ in Exchange(state.exchange).cases()))
+        shutil.rmtree(state.exchange, ignore_errors=True)
+    missing = [key for key in state.due if key not in state.records]
+    if state.records and not state.session.options.controls:
+        _store(state, complete=not missing)
+    if (missing or state.trouble) and session.exitstatus == pytest.ExitCode.OK:
+        # Whatever lost it, a claim without a verdict is not a claim that holds.
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _store(state: _State, *, complete: bool) -> None:
+    from pytest_alignbench.errors import HistoryError
+    from pytest_alignbench.history import History, Run, now, versions
+
+    assert state.session is not None
+    run = Run(
+        id=state.run,
+        started=state.started,
+        finished=now(),
+        complete=complete,
+        versions=versions(),
+        records=tuple(state.records[key] for key in sorted(state.records)),
+    )
+    try:
+        state.stored = History(state.session.history_url).write(run)
+    except HistoryError as fault:
+        state.trouble = str(fault)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    state = config.stash[_STATE]
+    if config.getoption("collectonly"):
+        _show_plan(terminalreporter, config)
+    if state.unnamed:
+        terminalreporter.section("alignbench", yellow=True)
+        terminalreporter.write_line(f"{state.unnamed} claims collected, none measured: {_NO_MODEL.partition(': ')[2]}")
+    if state.session is None or not (state.records or state.due):
+        return
+    from pytest_alignbench.reports.terminal import grid, table
+    from pytest_alignbench.verdicts import judge
+
+    verdicts = [judge(record) for record in state.records.values()]
+    controls = state.session.options.controls
+    terminalreporter.section(f"alignbench, run {state.run}")
+    lines = list(table(verdicts, width=_width(terminalreporter), controls=controls))
+    if len(state.session.models) > 1 and not controls:
+        lines += [("", ""), *grid(verdicts)]
+    for line, colour in lines:
+        terminalreporter.write_line(line, **({colour: True} if colour else {}))
+    missing = [key for key in state.due if key not in state.records]
+    if missing:
+        terminalreporter.write_line(f"{len(missing)} claims have no verdict: {', '.join(missing[:5])}", red=True)
+    if state.trouble is not None:
+        terminalreporter.write_line(f"NOT STORED: {state.trouble}", red=True)
+    if state.stored is not None:
+        terminalreporter.write_line(f"record: alignbench show {state.run}    transcripts: alignbench logs {state.run}")
+
+
+def _width(reporter: TerminalReporter) -> int:
+    """Columns to fill: a log has no edge, and its default of 80 would only break lines."""
+    return shutil.get_terminal_size().columns if reporter.isatty else 180
+
+
+def _show_plan(reporter: TerminalReporter, config: pytest.Config) -> None:
+    """Under --collect-only: what would be asked, what it would cost and what it could tell. Calls nobody."""
+    session_items = getattr(reporter._session, "items", []) if reporter._session is not None else []
+    cases = [item.stash[_CASE] for item in session_items if _CASE in item.stash]
+    if not cases:
+        return
+    from pytest_alignbench.reports.terminal import plan_table
+
+    reporter.section("alignbench, plan")
+    session = _session(config)
+    for line in plan_table([session.plan(case) for case in cases], width=_width(reporter)):
+        reporter.write_line(line)

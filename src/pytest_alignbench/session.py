@@ -1,0 +1,331 @@
+"""A session: from the cases that pytest selected to the records that history keeps. Knows nothing of pytest.
+
+    Case (claim x model name) ──plan──> Planned ──measure──> Measured ──> Record ──judge──> Verdict
+
+Under pytest-xdist every worker collects the same cases and measures its own share of them. The shares are computed
+alike everywhere from the cases' costs, so that a worker can start all of its claims at once without being told. What
+the processes tell each other goes through a folder of the controller's, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+from inspect_ai.model import Model, get_model_info
+
+from pytest_alignbench.baselines import Baselines
+from pytest_alignbench.claims import Claim, Condition, InspectTask
+from pytest_alignbench.errors import HistoryError, ModelError
+from pytest_alignbench.gates import Outcome
+from pytest_alignbench.history import History, Record
+from pytest_alignbench.measure import (
+    Experiment,
+    Instrument,
+    Measured,
+    Measurement,
+    fingerprint,
+    needs_grader,
+)
+from pytest_alignbench.models import CONTROLS, PROFILES, Truth, resolve, usable
+from pytest_alignbench.plans import Planned
+from pytest_alignbench.progress import Progress
+from pytest_alignbench.settings import Settings
+
+_CHARACTERS_PER_TOKEN = 4
+_REPLY_TOKENS = 300
+"""Assumed length of a reply where the claim sets no `max_tokens`: for the plan only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user asked for on the command line."""
+
+    models: tuple[str, ...] = ()
+    grader: str | None = None
+    controls: bool = False
+    connections: int | None = None
+    history: str | None = None
+    baseline: str | None = None
+    margin: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One pytest item's work: a claim, and the model's name as typed (None when no model was named)."""
+
+    claim: Claim
+    asked: str | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.claim.id} @ {self.asked}"
+
+
+def shares(costs: Sequence[int], workers: int) -> list[list[int]]:
+    """Indices of the cases for each worker: the dearest first, each to the worker with the least so far.
+
+    The same in every process that knows the costs. Within a share the cases keep their order. Graham's bound: no
+    worker has more than 4/3 of the best possible largest share.
+    """
+    loads, given = [0] * workers, [[] for _ in range(workers)]  # type: tuple[list[int], list[list[int]]]
+    for index in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
+        worker = min(range(workers), key=lambda w: (loads[w], w))
+        loads[worker] += max(1, costs[index])
+        given[worker].append(index)
+    return [sorted(share) for share in given]
+
+
+class Session:
+    """All that the hooks need: names, plan, measuring and records, for one process."""
+
+    def __init__(self, options: Options, settings: Settings, *, root: Path, run: str, workers: int = 1) -> None:
+        self.options = options
+        self.settings = settings
+        self.run = run
+        self.root = root
+        self._workers = workers
+        self._measurement: Measurement | None = None
+        self._models: dict[str, Model] = {}
+        self.m = 1
+        PROFILES.clear()
+        PROFILES.update(settings.simulated)
+
+    # -- names
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return CONTROLS if self.options.controls else self.options.models
+
+    @property
+    def grader(self) -> str | None:
+        named = self.options.grader or self.settings.grader
+        if named is None and self.options.controls:
+            return "simulated/grader"
+        return None if named is None else self.resolved(named)
+
+    def resolved(self, name: str) -> str:
+        return resolve(name, self.settings.models)
+
+    def check_models(self) -> list[str]:
+        """One line for each named model that cannot be used; empty when all can."""
+        troubles = []
+        for name in [*self.models, *([self.grader] if self.grader else [])]:
+            try:
+                self._model(self.resolved(name))
+            except ModelError as fault:
+                troubles.append(str(fault))
+        return troubles
+
+    def check_baseline(self) -> list[str]:
+        """One line if the baseline that was named cannot be used."""
+        try:
+            _ = self.baselines
+        except HistoryError as fault:
+            return [str(fault)]
+        return []
+
+    def _model(self, resolved: str) -> Model:
+        if resolved not in self._models:
+            self._models[resolved] = usable(resolved)
+        return self._models[resolved]
+
+    @cached_property
+    def history_url(self) -> str:
+        given = self.options.history or self.settings.history
+        return given if "://" in given else str(self.root / given)
+
+    @cached_property
+    def baselines(self) -> Baselines | None:
+        """Raises HistoryError when what the user named is no baseline."""
+        named = self.options.baseline
+        return Baselines(named, History(self.history_url)) if named is not None else None
+
+    @property
+    def margin(self) -> float | None:
+        """How much worse than the baseline is allowed; None without one."""
+        if self.options.baseline is None:
+            return None
+        return self.options.margin if self.options.margin is not None else self.settings.margin
+
+    @cached_property
+    def instrument(self) -> Instrument:
+        connections = self.options.connections or self.settings.connections
+        return Instrument(
+            log_dir=f"{self.history_url}/logs/{self.run}",
+            connections=max(1, connections // self._workers),
+            grader=self.grader,
+            attempts=self.settings.attempts,
+            attempt_timeout=self.settings.attempt_timeout,
+        )
+
+    # -- the plan
+
+    def plan(self, case: Case) -> Planned:
+        asked = self.resolved(case.asked) if case.asked is not None else None
+        calls, tokens = case.claim.calls, 0
+        for arm in case.claim.arms.values():
+            if isinstance(arm, Condition):
+                tokens += sum(_length(p.input) + len(p.system or "") for p in arm.asked) // _CHARACTERS_PER_TOKEN
+        reply = int(case.claim.config.get("max_tokens", _REPLY_TOKENS))
+        output = (calls or 0) * reply
+        return Planned(
+            key=case.key,
+            calls=calls,
+            input_tokens=tokens * case.claim.epochs,
+            output_tokens=output,
+            dollars=_dollars(asked, tokens * case.claim.epochs, output),
+            power=power(case.claim),
+        )
+
+    def cost(self, case: Case) -> int:
+        return case.claim.calls or 100
+
+    # -- measuring
+
+    def unfit(self, case: Case) -> str | None:
+        """Why this case is not measured, if so."""
+        if self.options.controls:
+            if any(isinstance(arm, InspectTask) for arm in case.claim.arms.values()):
+                return "a condition is an Inspect task, which no labelled reply can answer for"
+            if not case.claim.labelled:
+                return "it has no labelled replies for a simulated model to give; add replies=…"
+        if needs_grader(case.claim) and self.grader is None:
+            return "its scorer needs a grader and none is named; add --alignbench-grader MODEL"
+        return None
+
+    def start(self, cases: Sequence[Case]) -> None:
+        """Begins to measure these cases, all in one run."""
+        experiments = {c.key: self._experiment(c) for c in cases if c.asked is not None and self.unfit(c) is None}
+        if not experiments:
+            return
+        if self.grader is not None:
+            self._model(self.grader)
+        self._measurement = Measurement(list(experiments.values()), self.instrument, self._models)
+        self._measurement.start()
+
+    def _experiment(self, case: Case) -> Experiment:
+        assert case.asked is not None  # cases without a model are never measured
+        resolved = self.resolved(case.asked)
+        self._model(resolved)
+        return Experiment(claim=case.claim, asked=case.asked, model=resolved)
+
+    def wait(self, case: Case, *, seconds: float) -> Record | None:
+        """The case's record, or None if it is not there yet after so many seconds."""
+        why = self.unfit(case)
+        if why is not None:
+            return self._record(case, None, not_measured=why)
+        if self._measurement is None:
+            self.start([case])
+        assert self._measurement is not None  # started just above
+        self._measurement.require(self._experiment(case))
+        measured = self._measurement.result(case.key, timeout=seconds)
+        return None if measured is None else self._record(case, measured)
+
+    def progress(self) -> Progress | None:
+        return self._measurement.progress() if self._measurement is not None else None
+
+    def stop(self) -> None:
+        if self._measurement is not None:
+            self._measurement.stop()
+
+    def _record(self, case: Case, measured: Measured | None, *, not_measured: str | None = None) -> Record:
+        experiment = self._experiment(case)
+        claim = case.claim
+        made_of = fingerprint(experiment, self.instrument)
+        return Record(
+            claim=claim.id,
+            statement=claim.statement,
+            claim_version=claim.version,
+            asked=experiment.asked,
+            model=experiment.model,
+            served=measured.served if measured else (),
+            gate=claim.gate.to_json(),
+            alpha=self.settings.alpha,
+            m=self.settings.claims or self.m,
+            fingerprint=made_of,
+            baseline=self.baselines.of(claim.id, made_of) if self.baselines is not None else None,
+            margin=self.margin,
+            grader=self.grader if needs_grader(claim) else None,
+            calibration=asdict(measured.calibration) if measured and measured.calibration else None,
+            observations=measured.observations if measured else (),
+            logs=measured.logs if measured else (),
+            seconds=round(measured.seconds, 3) if measured else 0.0,
+            fault=measured.fault if measured else None,
+            not_measured=not_measured,
+        )
+
+    # -- controls
+
+    def expected(self, case: Case) -> Outcome:
+        """The verdict that a control must get, from its known truth."""
+        assert case.asked is not None
+        truth = Truth(case.asked.removeprefix("simulated/"), PROFILES)
+        gate = case.claim.gate
+        if not gate.good(gate.true_effect(truth.rates(case.claim))):
+            return Outcome.VIOLATED
+        return Outcome.INCONCLUSIVE if gate.refutes_only else Outcome.HOLDS
+
+
+def power(claim: Claim) -> str:
+    """What the claim can tell with its prompts, in words: said before anything is spent."""
+    arms = {n: a.prompts for n, a in claim.arms.items() if isinstance(a, Condition)}
+    return claim.gate.power({name: len(rows) for name, rows in arms.items()})
+
+
+def _length(asked: str | Sequence[object]) -> int:
+    return len(asked) if isinstance(asked, str) else sum(len(getattr(m, "content", "")) for m in asked)
+
+
+def _dollars(model: str | None, input_tokens: int, output_tokens: int) -> float | None:
+    info = get_model_info(model) if model is not None and not model.startswith("simulated/") else None
+    price = info.cost if info is not None else None
+    if price is None:
+        return None
+    return (input_tokens * price.input + output_tokens * price.output) / 1_000_000
+
+
+# -- what processes of a session tell each other
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A folder of the controller's: each worker says there what it collected and how far it is."""
+
+    folder: Path
+
+    def say_cases(self, worker: str, cases: Sequence[tuple[str, str, int]]) -> None:
+        """(node id, key, cost) of each selected case, in order."""
+        self._write(f"{worker}.cases.json", cases)
+
+    def cases(self) -> list[tuple[str, str, int]]:
+        """What the workers collected; they all collect the same."""
+        for file in sorted(self.folder.glob("*.cases.json")):
+            return [(str(a), str(b), int(c)) for a, b, c in json.loads(file.read_text(encoding="utf-8"))]
+        return []
+
+    def say_progress(self, worker: str, progress: Progress | None) -> None:
+        if progress is not None:
+            self._write(f"{worker}.progress.json", vars(progress))
+
+    def progress(self) -> Progress | None:
+        """All workers together."""
+        each = [Progress(**json.loads(f.read_text(encoding="utf-8"))) for f in self.folder.glob("*.progress.json")]
+        if not each:
+            return None
+        return Progress(
+            planned=sum(p.planned for p in each),
+            done=sum(p.done for p in each),
+            excluded=sum(p.excluded for p in each),
+            claims=sum(p.claims for p in each),
+            claims_done=sum(p.claims_done for p in each),
+            seconds=max(p.seconds for p in each),
+        )
+
+    def _write(self, name: str, value: object) -> None:
+        aside = self.folder / f".{name}"
+        aside.write_text(json.dumps(value), encoding="utf-8")
+        aside.rename(self.folder / name)

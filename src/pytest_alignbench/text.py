@@ -1,0 +1,55 @@
+"""Model output is hostile input: the one sanitiser in front of every place where a person reads it.
+
+A reply may hold terminal escapes, bidirectional overrides, NUL bytes, lone surrogates or a hundred megabytes. `visible`
+turns all that into printable text of bounded length without losing what was there: each removed character is shown by
+its code point. HTML and Markdown are escaped where they are written, on top of this.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Cc: control characters (ESC starts every ANSI and OSC sequence); Cf: format characters, bidi overrides and zero-width
+# ones among them; Cs: lone surrogates, which break UTF-8 writers and execnet; Co, Cn: private use and unassigned, which
+# fonts show as they like; Zl, Zp: separators that break lines in some sinks and not in others.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_KEPT = frozenset("\n\t")
+# Joiners that ordinary emoji and several scripts need.
+_JOINERS = frozenset("\u200c\u200d")
+
+
+def _shown(character: str) -> str:
+    if character in _KEPT or character in _JOINERS or unicodedata.category(character) not in _HIDDEN:
+        return character
+    return f"\\u{{{ord(character):x}}}"
+
+
+def visible(text: str, *, limit: int | None = None) -> str:
+    """`text` with nothing in it that a terminal, XML or a log viewer would act on.
+
+    `limit`: at most so many characters of the original, with the number left out said at the end.
+    """
+    cut = text if limit is None else text[:limit]
+    shown = cut if cut.isascii() and cut.isprintable() else "".join(map(_shown, cut.replace("\r\n", "\n")))
+    return shown if len(cut) == len(text) else f"{shown}… ({len(text) - len(cut):,} more characters)"
+
+
+def one_line(text: str, *, limit: int = 160) -> str:
+    """`visible`, on one line: for tables and lists."""
+    folded = " ".join(text[: limit * 4].split())
+    shown = visible(folded[:limit])
+    return shown if len(folded) <= limit and len(text) <= limit * 4 else f"{shown}…"
+
+
+def blank(text: str) -> bool:
+    """Whether a person would see nothing: only white space, control and format characters."""
+    return all(character.isspace() or unicodedata.category(character) in _HIDDEN for character in text)
+
+
+def points(value: float, *, signed: bool = True) -> str:
+    """A difference of rates in percentage points: `+5.0 points`."""
+    return f"{value * 100:+.1f} points" if signed else f"{value * 100:.1f} points"
+
+
+def percent(value: float) -> str:
+    return f"{value * 100:.1f} %"
