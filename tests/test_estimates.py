@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,7 @@ from pytest_alignbench.observations import Exclusion, Observation
 KNOWN: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "known_answers.json").read_text("utf-8"))
 GRADER = Calibration(tp=90, fn=10, tn=95, fp=5)
 
-settings.register_profile("estimates", max_examples=60, deadline=None)
-settings.load_profile("estimates")
+for_any = settings(max_examples=60, deadline=None)
 
 
 def known(group: str) -> dict[str, Any]:
@@ -241,6 +240,7 @@ def samples(draw: st.DrawFn, values: st.SearchStrategy[float] = shares) -> tuple
 contrasts = samples(st.sampled_from([-1.0, -0.5, 0.0, 0.0, 0.25, 1.0]))
 
 
+@for_any
 @given(samples(), alphas, graders)
 def test_a_rate_lies_within_its_bounds_and_these_within_0_and_1(
     sample: tuple[list[float], list[int]], alpha: float, grader: Calibration | None
@@ -251,6 +251,7 @@ def test_a_rate_lies_within_its_bounds_and_these_within_0_and_1(
     json.dumps(asdict(found), allow_nan=False)
 
 
+@for_any
 @given(contrasts, alphas, graders)
 def test_a_difference_lies_within_its_bounds_and_these_within_minus_1_and_1(
     sample: tuple[list[float], list[int]], alpha: float, grader: Calibration | None
@@ -262,6 +263,7 @@ def test_a_difference_lies_within_its_bounds_and_these_within_minus_1_and_1(
     json.dumps(asdict(found), allow_nan=False)
 
 
+@for_any
 @given(samples(), samples(), graders)
 def test_an_unpaired_difference_lies_within_its_bounds(
     first: tuple[list[float], list[int]], second: tuple[list[float], list[int]], grader: Calibration | None
@@ -273,6 +275,7 @@ def test_an_unpaired_difference_lies_within_its_bounds(
     assert bounds(swapped) == pytest.approx((-found.upper, -found.lower), abs=1e-9)
 
 
+@for_any
 @given(samples(), contrasts, graders)
 def test_a_stricter_level_gives_wider_bounds(
     rates: tuple[list[float], list[int]], differences: tuple[list[float], list[int]], grader: Calibration | None
@@ -283,6 +286,7 @@ def test_a_stricter_level_gives_wider_bounds(
         assert loose.upper <= strict.upper + 1e-12
 
 
+@for_any
 @given(samples(), contrasts)
 def test_swapping_the_labels_mirrors_everything(
     rates: tuple[list[float], list[int]], differences: tuple[list[float], list[int]]
@@ -297,6 +301,7 @@ def test_swapping_the_labels_mirrors_everything(
     assert (mirrored.up, mirrored.down) == (found.down, found.up)
 
 
+@for_any
 @given(contrasts, st.randoms(use_true_random=False))
 def test_order_and_names_of_families_do_not_matter(sample: tuple[list[float], list[int]], random: Any) -> None:
     rows = list(zip(*sample, strict=True))
@@ -308,6 +313,7 @@ def test_order_and_names_of_families_do_not_matter(sample: tuple[list[float], li
     assert interval(shuffled) == pytest.approx(interval(found), abs=1e-9)
 
 
+@for_any
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), alphas)
 def test_families_of_one_are_the_plain_binomial(case: tuple[int, int], alpha: float) -> None:
     hits, n = case
@@ -322,6 +328,7 @@ def test_families_of_one_are_the_plain_binomial(case: tuple[int, int], alpha: fl
     assert found.p_value == pytest.approx(max(min(2 * smaller, 1.0), 2e-12), abs=1e-6)
 
 
+@for_any
 @given(samples(st.sampled_from([0.0, 1.0])))
 def test_families_never_narrow_the_bounds(sample: tuple[list[float], list[int]]) -> None:
     y, families = sample
@@ -331,6 +338,7 @@ def test_families_never_narrow_the_bounds(sample: tuple[list[float], list[int]])
     assert clustered.upper >= plain.upper - 1e-9
 
 
+@for_any
 @given(samples(st.sampled_from([0.0, 1.0])), st.integers(2, 10))
 def test_copies_of_the_same_replies_tell_nothing_new(sample: tuple[list[float], list[int]], copies: int) -> None:
     y, families = sample
@@ -339,6 +347,7 @@ def test_copies_of_the_same_replies_tell_nothing_new(sample: tuple[list[float], 
     assert (bounds(copied), interval(copied)) == (bounds(once), interval(once))
 
 
+@for_any
 @given(samples(), st.integers(2, 1000))
 def test_epochs_are_worth_less_than_as_many_prompts(sample: tuple[list[float], list[int]], epochs: int) -> None:
     y, families = sample
@@ -351,6 +360,7 @@ def test_epochs_are_worth_less_than_as_many_prompts(sample: tuple[list[float], l
     assert found.upper >= nothing_seen.upper - 1e-12
 
 
+@for_any
 @given(st.integers(2, 40), st.integers(1, 5))
 def test_a_hit_never_lowers_the_upper_bound_below_that_of_no_hit(families: int, per_family: int) -> None:
     n = families * per_family
@@ -359,6 +369,7 @@ def test_a_hit_never_lowers_the_upper_bound_below_that_of_no_hit(families: int, 
     assert uppers[0] < uppers[1]
 
 
+@for_any
 @given(samples(st.sampled_from([0.0, 1.0])), st.floats(0.01, 0.99))
 def test_the_p_value_agrees_with_the_bounds(sample: tuple[list[float], list[int]], null: float) -> None:
     found = estimates.rate(*sample, null=null)
@@ -367,6 +378,7 @@ def test_the_p_value_agrees_with_the_bounds(sample: tuple[list[float], list[int]
     assert (found.p_value < 0.1) == (not found.lower <= null <= found.upper)
 
 
+@for_any
 @given(samples(), samples())
 def test_a_ratio_turned_upside_down(
     first: tuple[list[float], list[int]], second: tuple[list[float], list[int]]
@@ -384,6 +396,7 @@ def test_a_ratio_turned_upside_down(
 # -- against independent implementations
 
 
+@for_any
 @given(samples())
 def test_clustered_error_is_that_of_inspect(sample: tuple[list[float], list[int]]) -> None:
     y, families = sample
@@ -396,6 +409,7 @@ def test_clustered_error_is_that_of_inspect(sample: tuple[list[float], list[int]
     assert estimates.clustered_se(y, families) == pytest.approx(theirs(scores), abs=1e-12)
 
 
+@for_any
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_mcnemar_is_that_of_statsmodels(up: int, down: int) -> None:
     table = [[0, up], [down, 0]]
@@ -410,7 +424,7 @@ def test_the_ratio_is_that_of_statsmodels(case: tuple[int, int, int, int]) -> No
     assert [found.ci_low, found.ci_high] == pytest.approx(list(expected), rel=1e-6)
 
 
-@settings(max_examples=25)
+@for_any
 @given(st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), min_size=2, max_size=9))
 def test_sign_flips_by_brute_force(sums: list[float]) -> None:
     flipped = [sum(s * x for s, x in zip(signs, sums, strict=True)) for signs in product([-1, 1], repeat=len(sums))]
@@ -421,6 +435,28 @@ def test_sign_flips_by_brute_force(sums: list[float]) -> None:
 def test_few_families_are_tested_by_sign_flips() -> None:
     d, families = [1.0] * 10, [i // 2 for i in range(10)]
     assert estimates.difference(d, families).p_value == pytest.approx(2 / 2**5)
+
+
+def test_few_families_have_korn_and_graubards_bounds() -> None:
+    y, families = [1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    n, groups, share = 10, 5, 0.3
+    se = estimates.clustered_se(y, families)
+    assert se is not None
+    size = share * (1 - share) / se**2 * (stats.t.ppf(0.95, n - 1) / stats.t.ppf(0.95, groups - 1)) ** 2
+    expected = (
+        stats.beta.ppf(0.05, share * size, size - share * size + 1),
+        stats.beta.ppf(0.95, share * size + 1, size - share * size),
+    )
+    assert bounds(estimates.rate(y, families)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_uneven_families_are_worth_less() -> None:
+    uneven = [0] * 15 + list(range(1, 6))
+    even = [i // 4 for i in range(20)]
+    found, level = (estimates.rate([0.0] * 20, families).effective_n for families in (uneven, even))
+    kish = {"uneven": (15**2 + 5) / 20, "even": 4}
+    assert found == pytest.approx(20 / (1 + estimates.FAMILY_ICC * (kish["uneven"] - 1)))
+    assert level == pytest.approx(20 / (1 + estimates.FAMILY_ICC * (kish["even"] - 1)))
 
 
 # -- the promised error, at the limit itself
@@ -476,6 +512,18 @@ def test_families_that_hang_together_are_not_mistaken_for_independent_prompts() 
         wrong["independent"] += estimates.rate(y, range(len(codes))).upper < limit
     assert wrong["clustered"] / runs <= 0.065, "0.05 and three standard errors"
     assert wrong["independent"] / runs >= 0.08
+
+
+def test_few_hits_are_not_taken_as_proof_that_families_do_not_matter() -> None:
+    random = np.random.default_rng(3)
+    families, per_family, limit, icc = 15, 8, 0.05, 0.3
+    codes = np.repeat(np.arange(families), per_family)
+    scale = (1 - icc) / icc
+    runs, wrong = 1000, 0
+    for _ in range(runs):
+        theta = random.beta(limit * scale, (1 - limit) * scale, families)
+        wrong += estimates.rate((random.random(len(codes)) < theta[codes]).astype(float), codes).upper < limit
+    assert wrong / runs <= 0.065, "0.05 and two standard errors"
 
 
 def test_an_uncorrected_grader_condemns_the_innocent_and_the_correction_does_not() -> None:
@@ -559,6 +607,14 @@ def test_a_difference_is_divided_by_youdens_j() -> None:
     assert corrected.value == pytest.approx(raw.value / 0.85)
     assert corrected.upper > raw.upper / 0.85, "the labels' own uncertainty comes on top"
     assert corrected.p_value == raw.p_value, "shrinking both arms alike cannot make or unmake a difference"
+
+
+def test_labels_leave_doubt_even_where_the_grader_never_erred_on_them() -> None:
+    faultless = Calibration(tp=60, fn=0, tn=60, fp=0)
+    raw, corrected = paired(12, 3, 120), paired(12, 3, 120, calibration=faultless)
+    assert corrected.value == pytest.approx(raw.value)
+    assert corrected.upper > raw.upper + 1e-4, "it may err a little, and then the true difference is larger"
+    assert corrected.lower == pytest.approx(raw.lower), "but no grader errs less than never"
 
 
 def test_calibration_without_labels_of_a_class() -> None:
@@ -689,6 +745,7 @@ def test_runs_are_compared_on_the_prompts_that_did_not_change() -> None:
     assert estimates.change_between(now, before, condition="b") is None
 
 
+@for_any
 @given(
     st.lists(st.tuples(st.sampled_from([True, False, None]), st.sampled_from([True, False, None])), min_size=2),
     st.randoms(use_true_random=False),
@@ -761,6 +818,7 @@ def test_prompts_needed_says_when_it_is_hopeless() -> None:
         estimates.prompts_needed(limit=0.001, true_rate=0.00099)
 
 
+@for_any
 @given(st.integers(1, 60), st.integers(1, 4), st.floats(0.01, 0.9))
 def test_a_gate_can_hold_exactly_when_a_faultless_run_would_hold(families: int, per_family: int, limit: float) -> None:
     n = families * per_family

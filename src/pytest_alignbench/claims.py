@@ -65,7 +65,7 @@ class InspectTask:
 inspect_task = InspectTask
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Claim:
     """One falsifiable statement, with all that is needed to test it on any model.
 
@@ -110,9 +110,13 @@ class Claim:
         if isinstance(self.replies, str):
             object.__setattr__(self, "replies", replies(self.replies))
         try:
-            self.gate.check({name: _arm(arm) for name, arm in arms.items()})
+            object.__setattr__(self, "gate", self.gate.fitted({name: _arm(arm) for name, arm in arms.items()}))
         except ClaimError as fault:
             raise ClaimError(f"claim {self.id!r}: {fault}") from fault
+
+    def __repr__(self) -> str:
+        """Short: pytest shows it when an assertion about the claim fails."""
+        return f"<Claim {self.id}>"
 
     def _need(self, condition: object, otherwise: str) -> None:
         if not condition:
@@ -148,7 +152,7 @@ def _condition(claim: str, name: str, given: object) -> Condition | InspectTask:
 def _arm(condition: Condition | InspectTask) -> Arm | None:
     if isinstance(condition, InspectTask):
         return None
-    return Arm(pairs={p.pair: p.family for p in condition.prompts})
+    return Arm(prompts=[(p.pair, p.family) for p in condition.prompts])
 
 
 def _slug(text: str) -> str:

@@ -18,9 +18,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pytest_alignbench.errors import ClaimError
+from pytest_alignbench.text import blank
 
 
 def digest(value: Any) -> str:
@@ -56,10 +57,17 @@ class Prompt(BaseModel):
     target: str = ""
     metadata: Mapping[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _stands_alone(cls, row: Any) -> Any:
+        if not isinstance(row, Mapping):
+            return row
+        return {**row, "family": row.get("family") or row.get("id"), "pair": row.get("pair") or row.get("id")}
+
     @field_validator("input")
     @classmethod
     def _asks_something(cls, value: str | tuple[Message, ...]) -> str | tuple[Message, ...]:
-        if not value or (isinstance(value, str) and not value.strip()):
+        if all(blank(turn) for turn in ([value] if isinstance(value, str) else [m.content for m in value])):
             raise ValueError("a prompt asks something; this input is empty")
         return value
 
@@ -115,7 +123,7 @@ class Prompts(Sequence[Prompt]):
 
         rows = [p for p in self._rows if all(value(p, name) == want for name, want in wanted.items())]
         if not rows:
-            name = next(iter(wanted))
+            name = next((n for n in wanted if all(value(p, n) != wanted[n] for p in self._rows)), next(iter(wanted)))
             known = sorted({repr(value(p, name)) for p in self._rows})[:8]
             raise ClaimError(f"{self.source}: no prompt where {wanted}; {name} is one of {', '.join(known)}")
         said = ", ".join(f"{name}={want!r}" for name, want in wanted.items())
@@ -168,7 +176,7 @@ def prompts(path: str) -> Prompts:
         try:
             made.append(_prompt(row))
         except ValidationError as fault:
-            raise _wrong_row(path, number, fault) from fault
+            raise _wrong_row(f"{path}, line {number}", fault) from fault
     return Prompts(made, source=path)
 
 
@@ -184,7 +192,7 @@ def replies(path: str, *, label: str = "exhibits") -> tuple[LabelledReply, ...]:
         try:
             rows.append(_reply(row | {"exhibits": row[label]}))
         except ValidationError as fault:
-            raise _wrong_row(path, number, fault) from fault
+            raise _wrong_row(f"{path}, line {number}", fault) from fault
     twice = [id for id, count in Counter(r.id for r in rows).items() if count > 1]
     if twice:
         raise ClaimError(f"{path}: reply id {twice[0]!r} stands in it twice")
@@ -212,7 +220,7 @@ def hub_prompts(
             f"hub_prompts({path!r}): revision {revision!r} can move; give the 40 digits of a commit "
             f"(the data set's page lists them under 'Files and versions')"
         )
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or path.startswith("."):
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or path.startswith(".") or Path(path).exists():
         raise ClaimError(f"hub_prompts({path!r}): a hub data set is named owner/name; for a local file use prompts()")
     rows = _fetch(path, name=name, split=split, revision=revision)
     columns = {"input": input, "id": id, "family": family, "pair": pair}
@@ -221,19 +229,29 @@ def hub_prompts(
         raise ClaimError(f"hub_prompts({path!r}): no column {missing[0]!r}; it has {', '.join(map(repr, rows[0]))}")
     made = []
     for number, row in enumerate(rows):
-        taken = {field: str(row[column]) for field, column in columns.items() if column is not None}
+        cells = {field: row[column] for field, column in columns.items() if column is not None}
+        taken = {field: str(cell) for field, cell in cells.items() if cell is not None}
         rest = {key: value for key, value in row.items() if key not in columns.values()}
-        made.append(_prompt({"id": f"row-{number}"} | taken, metadata=rest))
+        try:
+            made.append(_prompt({"id": f"row-{number}"} | taken, metadata=rest))
+        except ValidationError as fault:
+            raise _wrong_row(f"hub_prompts({path!r}), row {number}", fault) from fault
     return Prompts(made, source=f"{path}@{revision[:8]}/{split}")
 
 
 def _fetch(path: str, *, name: str | None, split: str, revision: str) -> list[dict[str, Any]]:
     """Imported here, not at the top: `datasets` takes a second, and most claims bring their own prompts."""
     import datasets
-    from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
+    from tenacity import (
+        retry,
+        retry_if_exception_type,
+        retry_if_not_exception_type,
+        stop_after_attempt,
+        wait_exponential,
+    )
 
     @retry(
-        retry=retry_if_exception_type((ConnectionError, OSError)),
+        retry=retry_if_exception_type(OSError) & retry_if_not_exception_type(FileNotFoundError),
         wait=wait_exponential(multiplier=0.5, max=8),
         stop=stop_after_attempt(4),
         reraise=True,
@@ -254,8 +272,7 @@ def _fetch(path: str, *, name: str | None, split: str, revision: str) -> list[di
 def _prompt(row: Mapping[str, Any], *, metadata: Mapping[str, Any] | None = None) -> Prompt:
     known = {key: value for key, value in row.items() if key in Prompt.model_fields and key != "metadata"}
     rest = {key: value for key, value in row.items() if key not in known} if metadata is None else dict(metadata)
-    prompt = Prompt.model_validate(known | {"metadata": rest})
-    return prompt.model_copy(update={"family": prompt.family or prompt.id, "pair": prompt.pair or prompt.id})
+    return Prompt.model_validate(known | {"metadata": rest})
 
 
 def _reply(row: Mapping[str, Any]) -> LabelledReply:
@@ -265,7 +282,7 @@ def _reply(row: Mapping[str, Any]) -> LabelledReply:
 
 
 def _lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(_find(path).read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(_text(path).split("\n"), start=1):
         if line.strip():
             try:
                 row = json.loads(line)
@@ -276,10 +293,17 @@ def _lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, row
 
 
-def _wrong_row(path: str, number: int, fault: ValidationError) -> ClaimError:
+def _text(path: str) -> str:
+    try:
+        return _find(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as fault:
+        raise ClaimError(f"{path}: not UTF-8 ({fault})") from fault
+
+
+def _wrong_row(place: str, fault: ValidationError) -> ClaimError:
     first = fault.errors()[0]
     where = ".".join(map(str, first["loc"]))
-    return ClaimError(f"{path}, line {number}: {where}: {first['msg']}")
+    return ClaimError(f"{place}: {where}: {first['msg']}")
 
 
 def _find(path: str) -> Path:

@@ -17,10 +17,11 @@ A new gate is a frozen dataclass below, with its direction in its name, and a ro
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pytest_alignbench import estimates
 from pytest_alignbench.errors import ClaimError
@@ -38,13 +39,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Arm:
-    """What a gate may know of a condition before it is measured: pair -> family."""
+    """What a gate may know of a condition before it is measured: the pair and the family of each prompt."""
 
-    pairs: Mapping[str, str]
-
-    @property
-    def families(self) -> int:
-        return len(set(self.pairs.values()))
+    prompts: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,26 +133,44 @@ class Gate(ABC):
         self._check_limit(-1.0, 1.0, "a difference of rates is within -1..1")
 
     def _check_limit(self, low: float, high: float, said: str) -> None:
-        if not (isinstance(self.limit, int | float) and low <= self.limit <= high):
-            hint = (
-                f"; did you mean {self.limit / 100:g}?"
-                if isinstance(self.limit, int | float) and 1 < self.limit <= 100
-                else ""
-            )
+        number = isinstance(self.limit, int | float) and not isinstance(self.limit, bool)
+        if not (number and low <= self.limit <= high):
+            hint = f"; did you mean {self.limit / 100:g}?" if number and 1 < self.limit <= 100 else ""
             raise ClaimError(f'gate "{type(self).__name__}({self.limit!r})": {said}{hint}')
 
-    def check(self, arms: Mapping[str, Arm | None]) -> None:
-        """Refuses a gate that names other conditions than the claim has, or that can never hold with its prompts."""
+    def fitted(self, arms: Mapping[str, Arm | None]) -> Self:
+        """This gate for a claim with these conditions (None: prompts not known before its task is loaded).
+
+        Raises ClaimError if it names other conditions than the claim has, or can never hold with the claim's prompts.
+        """
         for name in self.uses:
             if name not in arms:
                 raise ClaimError(
                     f"its gate looks at condition {name!r}, which is not one of {', '.join(map(repr, arms))}"
                 )
-        self._check_power(arms)
+        items = self._items(arms)
+        if items is not None and not self._can_hold(items):
+            raise ClaimError(
+                f"its gate can never hold: {len(items)} prompts in {len(set(items))} families are too few to show that it "
+                f"is {self.allowed}, even if every reply were right; {self._remedy()}"
+            )
+        return self
 
-    def _check_power(self, arms: Mapping[str, Arm | None]) -> None:
-        """Refuses a gate that can never hold with these prompts; overridden where there is such a number."""
-        return
+    def _remedy(self) -> str:
+        needed = bisect_left(
+            range(_MOST_PROMPTS), True, key=lambda n: n > 0 and self._can_hold([f"{i}" for i in range(n)])
+        )
+        if needed == _MOST_PROMPTS:
+            return f"not even {_MOST_PROMPTS:,} prompts would do, so give it a wider limit"
+        return f"it would need {needed} prompts, each of a family of its own, or a wider limit"
+
+    @abstractmethod
+    def _items(self, arms: Mapping[str, Arm | None]) -> Sequence[str] | None:
+        """The family of each item that the effect is made of; None where that is not known."""
+
+    @abstractmethod
+    def _can_hold(self, families: Sequence[str]) -> bool:
+        """Whether the best possible replies to items of these families would show that the rule is kept."""
 
     @abstractmethod
     def power(self, sizes: Mapping[str, int]) -> str:
@@ -175,21 +190,25 @@ class Gate(ABC):
                 why = f"within the limit, but this claim can only be refuted: {self._said(effect)} confirms nothing"
                 return Judgement(outcome=Outcome.INCONCLUSIVE, effect=effect, why=why)
             return Judgement(outcome=Outcome.HOLDS, effect=effect, why=f"{self._said(effect)} is within the limit")
-        strict = evidence.alpha / evidence.m
-        strictly = [self.effect(e, alpha=strict) for e in (evidence, high, low)]
-        if all(e is not None and self.violated(e) for e in strictly):
+        strictly = [self.effect(e, alpha=evidence.alpha / evidence.m) or effect for e in (evidence, high, low)]
+        # Missing replies that could take it beyond either end of the limit could also leave it between them.
+        widest = replace(effect, lower=min(e.lower for e in strictly), upper=max(e.upper for e in strictly))
+        if all(map(self.violated, [*strictly, widest])):
             return Judgement(outcome=Outcome.VIOLATED, effect=effect, why=f"{self._said(effect)} is beyond the limit")
-        return Judgement(outcome=Outcome.INCONCLUSIVE, effect=effect, why=self._undecided(effect, evidence))
+        why = self._undecided(effect, evidence, strict=strictly[0])
+        return Judgement(outcome=Outcome.INCONCLUSIVE, effect=effect, why=why)
 
-    def _undecided(self, effect: Estimate, evidence: Evidence) -> str:
-        if self.violated(effect) and evidence.m > 1:
+    def _undecided(self, effect: Estimate, evidence: Evidence, *, strict: Estimate) -> str:
+        if self.holds(effect) or self.violated(strict):
+            missing = sum(o.exhibits is None and o.condition in self.uses for o in evidence.observations)
+            side = "within" if self.holds(effect) else "beyond"
+            replies = "the 1 missing reply" if missing == 1 else f"the {missing} missing replies"
+            return f"{self._said(effect)} is {side} the limit, but {replies} could change that"
+        if self.violated(effect):
             return (
                 f"{self._said(effect)} would be beyond the limit for a single claim, "
                 f"but not at {evidence.alpha:g}/{evidence.m}, which a suite of {evidence.m} needs"
             )
-        missing = sum(o.exhibits is None and o.condition in self.uses for o in evidence.observations)
-        if self.holds(effect) and missing:
-            return f"{self._said(effect)}, but the {missing} missing replies could change that"
         return f"{self._said(effect)} lies on both sides of the limit: more prompts would tell"
 
     def _said(self, effect: Estimate) -> str:
@@ -226,21 +245,14 @@ class Gate(ABC):
         kind = fields.pop("kind", None)
         if kind not in GATES:
             raise ClaimError(f"gate {kind!r} is not one of {', '.join(GATES)}")
-        return GATES[kind](**fields)
+        try:
+            return GATES[kind](**fields)
+        except TypeError as fault:
+            raise ClaimError(f"gate {kind!r}: {fault}") from fault
 
 
-def _refuse_hopeless(distance: float, arm: Arm) -> None:
-    """Raises ClaimError for a limit that not even a perfect model could be shown to keep with these prompts."""
-    n, families = len(arm.pairs), arm.families
-    if not estimates.can_hold(distance, n=n, families=families):
-        raise ClaimError(
-            f"its gate can never hold: {n} prompts in {families} families cannot show a distance of {percent(distance)} from "
-            f"the ideal, even if every reply is right; it would need at least {_needed(distance, 0.0)} families, or a wider limit"
-        )
-
-
-def _needed(limit: float, true_rate: float) -> float:
-    return estimates.prompts_needed(limit=limit, true_rate=true_rate) if true_rate < limit else float("inf")
+_MOST_PROMPTS = 10_000
+"""Where the search for a number of prompts that would do ends."""
 
 
 def _list(names: Iterable[str]) -> str:
@@ -258,12 +270,13 @@ class _RateGate(Gate):
     def __post_init__(self) -> None:
         self._check_limit(0.0, 1.0, "a rate is within 0..1")
 
-    def check(self, arms: Mapping[str, Arm | None]) -> None:
-        if not self.of:
-            if len(arms) != 1:
-                raise ClaimError(f"its gate must say of which condition: of={_list(arms)}")
-            object.__setattr__(self, "of", next(iter(arms)))
-        super().check(arms)
+    def fitted(self, arms: Mapping[str, Arm | None]) -> Self:
+        """See Gate. A gate that names no condition takes the claim's only one."""
+        if self.of:
+            return super().fitted(arms)
+        if len(arms) != 1:
+            raise ClaimError(f"its gate must say of which condition: of= one of {_list(arms)}")
+        return replace(self, of=next(iter(arms))).fitted(arms)
 
     @property
     def uses(self) -> tuple[str, ...]:
@@ -288,20 +301,26 @@ class _RateGate(Gate):
         n = sizes.get(self.of)
         if n is None:
             return "not known before its task is loaded"
-        found = [rate for rate in (0.05, 0.03, 0.02, 0.01, 0.005, 0.0) if _needed(self._distance, rate) <= n]
-        if not found:
-            return f"holds only at a true rate of 0, and then in fewer than 80 % of runs ({_needed(self._distance, 0.0)} needed)"
-        return f"holds in 80 % of runs if the true rate is {percent(found[0])} from the ideal"
+        distance = abs(self.limit - self._ideal)
+        if distance == 1:
+            return "holds whatever the replies"
+        # Nearer to the limit it takes thousands of prompts, and long to compute how many.
+        for rate in (0.05, 0.03, 0.02, 0.01, 0.005, 0.0):
+            if rate < 0.7 * distance and estimates.prompts_needed(limit=distance, true_rate=rate) <= n:
+                return f"holds in 80 % of runs if the true rate is {percent(rate)} from the ideal"
+        return f"cannot hold with {n} prompts, even if every reply is right"
 
-    def _check_power(self, arms: Mapping[str, Arm | None]) -> None:
+    def _items(self, arms: Mapping[str, Arm | None]) -> Sequence[str] | None:
         arm = arms[self.of]
-        if arm is not None:
-            _refuse_hopeless(self._distance, arm)
+        return None if arm is None else [family for _, family in arm.prompts]
+
+    def _can_hold(self, families: Sequence[str]) -> bool:
+        return self.holds(estimates.rate([self._ideal] * len(families), families))
 
     @property
     @abstractmethod
-    def _distance(self) -> float:
-        """How far the limit is from the rate that a perfect model has."""
+    def _ideal(self) -> float:
+        """The rate of a perfect model."""
 
 
 @dataclass(frozen=True)
@@ -327,11 +346,11 @@ class RateAtMost(_RateGate):
 
     @property
     def extremes(self) -> tuple[float, float]:
-        return 0.0, min(1.0, self.limit + 0.6)
+        return self._ideal, min(1.0, self.limit + 0.6)
 
     @property
-    def _distance(self) -> float:
-        return self.limit
+    def _ideal(self) -> float:
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -357,11 +376,11 @@ class RateAtLeast(_RateGate):
 
     @property
     def extremes(self) -> tuple[float, float]:
-        return 1.0, max(0.0, self.limit - 0.6)
+        return self._ideal, max(0.0, self.limit - 0.6)
 
     @property
-    def _distance(self) -> float:
-        return 1 - self.limit
+    def _ideal(self) -> float:
+        return 1.0
 
 
 # -- gates on a difference between two conditions
@@ -376,10 +395,11 @@ class _DifferenceGate(Gate):
     def uses(self) -> tuple[str, ...]:
         return (self.of, self.over)
 
-    def check(self, arms: Mapping[str, Arm | None]) -> None:
+    def fitted(self, arms: Mapping[str, Arm | None]) -> Self:
+        """See Gate."""
         if self.of == self.over:
             raise ClaimError(f"its gate compares condition {self.of!r} with itself; of= and over= are two conditions")
-        super().check(arms)
+        return super().fitted(arms)
 
     def effect(self, evidence: Evidence, *, alpha: float) -> Estimate | None:
         return estimates.difference_between(
@@ -403,12 +423,21 @@ class _DifferenceGate(Gate):
         over = min(max(base, -effect), 1 - max(effect, 0))
         return {self.of: over + effect, self.over: over}
 
-    def _shared(self, arms: Mapping[str, Arm | None]) -> Arm | None:
-        a, b = arms[self.of], arms[self.over]
-        if a is None or b is None:
+    def _items(self, arms: Mapping[str, Arm | None]) -> Sequence[str] | None:
+        first, second = arms[self.of], arms[self.over]
+        if first is None or second is None:
             return None
-        shared = {pair: family for pair, family in a.pairs.items() if pair in b.pairs}
-        return Arm(pairs=shared) if shared else None
+        partners = {pair for pair, _ in second.prompts}
+        shared = {pair: family for pair, family in first.prompts if pair in partners}
+        return list(shared.values()) or None
+
+    def _can_hold(self, families: Sequence[str]) -> bool:
+        return self.holds(estimates.difference([self._ideal] * len(families), families))
+
+    @property
+    @abstractmethod
+    def _ideal(self) -> float:
+        """The difference of a perfect model."""
 
 
 @dataclass(frozen=True)
@@ -434,12 +463,13 @@ class DifferenceAtMost(_DifferenceGate):
 
     @property
     def extremes(self) -> tuple[float, float]:
-        return min(0.0, self.limit), min(1.0, self.limit + 0.6)
+        if self.limit >= 0:
+            return 0.0, min(1.0, self.limit + 0.6)
+        return max(-1.0, min(self.limit - 0.6, -0.9)), max(0.0, self.limit + 0.3)
 
-    def _check_power(self, arms: Mapping[str, Arm | None]) -> None:
-        shared = self._shared(arms)
-        if shared is not None and self.limit >= 0:
-            _refuse_hopeless(self.limit, shared)
+    @property
+    def _ideal(self) -> float:
+        return 0.0 if self.limit >= 0 else -1.0
 
 
 @dataclass(frozen=True)
@@ -466,6 +496,10 @@ class DifferenceAtLeast(_DifferenceGate):
     @property
     def extremes(self) -> tuple[float, float]:
         return min(1.0, max(self.limit + 0.6, 0.9)), max(-1.0, min(0.0, self.limit - 0.3))
+
+    @property
+    def _ideal(self) -> float:
+        return 1.0 if self.limit > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -496,10 +530,9 @@ class WithinMargin(_DifferenceGate):
     def extremes(self) -> tuple[float, float]:
         return 0.0, min(1.0, self.limit + 0.6)
 
-    def _check_power(self, arms: Mapping[str, Arm | None]) -> None:
-        shared = self._shared(arms)
-        if shared is not None:
-            _refuse_hopeless(self.limit, shared)
+    @property
+    def _ideal(self) -> float:
+        return 0.0
 
 
 # -- gates on the change from a baseline
@@ -597,11 +630,18 @@ class NotWorseThanBaseline(Gate):
         return {self.of: rate} | ({self.over: base} if self.over else {})
 
     def true_effect(self, rates: Mapping[str, float]) -> float:
-        return rates[self.of]
+        return 1 - rates[self.of] if self.worse == "lower" else rates[self.of]
 
     @property
     def extremes(self) -> tuple[float, float]:
         return 0.0, min(1.0, self.limit + 0.6)
+
+    def _items(self, arms: Mapping[str, Arm | None]) -> Sequence[str] | None:
+        """Not known: which prompts the baseline shares is seen when it is."""
+        return None
+
+    def _can_hold(self, families: Sequence[str]) -> bool:
+        return True
 
     def power(self, sizes: Mapping[str, int]) -> str:
         n = min((sizes.get(name, 0) for name in self.uses), default=0)

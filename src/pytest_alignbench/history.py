@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import platform
 import secrets
+import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,7 +24,7 @@ from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from pytest_alignbench.errors import HistoryError
 from pytest_alignbench.observations import Observation
@@ -104,6 +106,10 @@ class Record(BaseModel):
     """What the verdict compares with, where a baseline was named."""
     margin: float | None = None
     """How much worse than the baseline is allowed; None where none was named."""
+    stopped_at: int | None = None
+    """The look at which the claim was decided early; `alpha` is then that of one look."""
+    looks: int | None = None
+    """How many looks were planned, where the claim could stop early."""
     logs: tuple[str, ...] = ()
     seconds: float = 0.0
     fault: str | None = None
@@ -133,8 +139,8 @@ class Run(BaseModel):
 
 
 def new_run_id() -> str:
-    """Sorts by time, and two that start in the same second differ: `20260131-142530-3f9a`."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    """Sorts by time, and those that start in the same second differ: `20260131-142530-3f9a61c0`."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
 
 def now() -> str:
@@ -150,13 +156,20 @@ class History:
     """The store at `url`: reading never changes it, and writing adds one file."""
 
     def __init__(self, url: str) -> None:
+        """Raises HistoryError for a URL whose kind of store is not known or not installed."""
         self.url = url
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as fault:
+            raise HistoryError(
+                f"history {url!r}: {fault}; give a folder, or the URL of a store that fsspec can open"
+            ) from fault
 
     def write(self, run: Run) -> str:
         """Stores the run and returns where. Raises HistoryError when it cannot be stored whole."""
         path = f"{self._root}/runs/{run.id}.json.gz"
-        body = run.model_dump_json(exclude_defaults=False).encode("utf-8", "surrogatepass")
+        # Python's own JSON on both ways: pydantic's refuses the lone surrogates that replies may hold.
+        body = json.dumps(run.model_dump(mode="json")).encode()
         packed = gzip.compress(_sealed(body), mtime=0)
         try:
             if self._fs.exists(path):
@@ -198,8 +211,8 @@ class History:
     def _load(self, id: str) -> Run:
         path = f"{self._root}/runs/{id}.json.gz"
         try:
-            return Run.model_validate_json(_opened(gzip.decompress(self._fs.cat_file(path))))
-        except (OSError, EOFError, ValueError, ValidationError) as fault:
+            return Run.model_validate(json.loads(_opened(gzip.decompress(self._fs.cat_file(path)))))
+        except (OSError, EOFError, zlib.error, ValueError) as fault:
             raise HistoryError(f"run {id} in {self.url} cannot be read: {fault}") from fault
 
     def logs(self, run: str) -> str:

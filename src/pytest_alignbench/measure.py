@@ -15,6 +15,7 @@ What cannot be scored is set aside, with its cause, before the scorer sees it: s
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import threading
@@ -45,6 +46,8 @@ from pytest_alignbench.claims import Claim, Condition, InspectTask
 from pytest_alignbench.data import LabelledReply, Prompt, digest
 from pytest_alignbench.errors import ClaimError, MeasurementError
 from pytest_alignbench.estimates import Calibration
+from pytest_alignbench.gates import Evidence, Outcome
+from pytest_alignbench.looks import LOOKS, Looks
 from pytest_alignbench.models import PLAY, Play, hopeless, unwrapped
 from pytest_alignbench.observations import Exclusion, Observation
 from pytest_alignbench.progress import Progress
@@ -83,6 +86,10 @@ class Instrument:
     grader: str | None = None
     attempts: int = 5
     attempt_timeout: int = 120
+    look_alpha: float | None = None
+    """One-sided level of each look, where claims may stop early; None where every planned reply is asked for."""
+    m: int = 1
+    """The declared number of decisions, for VIOLATED at a look."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +102,8 @@ class Measured:
     logs: tuple[str, ...]
     seconds: float
     fault: str | None = None
+    stopped_at: int | None = None
+    """The look at which it was decided early, if it was: the replies planned after it are no part of the design."""
 
     @property
     def served(self) -> tuple[str, ...]:
@@ -328,14 +337,19 @@ def _observation(claim: Claim, sample: EvalSample, model: Model) -> Observation:
         epoch=sample.epoch,
         exhibits=exhibits,
         exclusion=exclusion,
-        reason=reason,
-        label=label,
-        reply=sample.output.completion[:_KEPT_REPLY],
-        served_model=sample.output.model or str(model),
+        reason=_storable(reason),
+        label=_storable(label),
+        reply=_storable(sample.output.completion[:_KEPT_REPLY]),
+        served_model=_storable(sample.output.model or str(model)),
         input_tokens=sum(u.input_tokens for u in usage),
         output_tokens=sum(u.output_tokens for u in usage),
         sample=sample.uuid or "",
     )
+
+
+def _storable(text: str) -> str:
+    """A lone surrogate fits into no UTF-8 file, and JSON readers refuse it: it is kept as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _outcome(sample: EvalSample, arm: Condition | InspectTask) -> tuple[bool | None, Exclusion | None, str, str]:
@@ -380,6 +394,7 @@ class _Job:
     logs: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     calibrating: _Calibrating | None = None
+    looks: Looks | None = None
     admitted: float = 0.0
 
 
@@ -495,6 +510,10 @@ class Measurement:
 
     def _run(self) -> None:
         self._surroundings = _Surroundings()
+        # The run makes garbage by the megabyte, and the collector would walk over all of pytest and Inspect each time.
+        thresholds = gc.get_threshold()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 50)
         broke: BaseException | None = None
         try:
             eval(
@@ -517,6 +536,8 @@ class Measurement:
         except BaseException as fault:  # the thread's last word: whatever it was, the waiting items must hear of it
             broke = fault
         finally:
+            gc.set_threshold(*thresholds)
+            gc.unfreeze()
             self._surroundings.restore()
             said = (
                 "the run was stopped" if broke is None or self._closed else one_line(f"{type(broke).__name__}: {broke}")
@@ -543,7 +564,11 @@ class Measurement:
         return admitted
 
     def _outstanding(self) -> int:
-        return sum(len(job.planned) - len(job.seen) for job in self._jobs.values() if job.open_tasks)
+        return sum(
+            job.looks.open if job.looks is not None else len(job.planned) - len(job.seen)
+            for job in self._jobs.values()
+            if job.open_tasks
+        )
 
     def _tasks(self, job: _Job) -> list[Task]:
         experiment, claim = job.experiment, job.experiment.claim
@@ -558,6 +583,7 @@ class Measurement:
             for prompt in arm.asked
         ]
         if samples:
+            job.looks = self._looks(job)
             tasks.append(
                 Task(
                     dataset=MemoryDataset(samples),
@@ -567,6 +593,7 @@ class Measurement:
                     model_roles=roles,
                     config=config,
                     epochs=claim.epochs,
+                    early_stopping=job.looks,
                     name=_task_name(experiment),
                     metadata={_MARK: {"key": experiment.key, "claim": claim.id, "statement": claim.statement}},
                 )
@@ -577,6 +604,23 @@ class Measurement:
         tasks.extend(self._calibration(job, roles))
         job.open_tasks.update(task.name for task in tasks)
         return tasks
+
+    def _looks(self, job: _Job) -> Looks | None:
+        """May this claim stop early? Not with conditions whose samples are another task's, or too few families."""
+        claim, alpha = job.experiment.claim, self._instrument.look_alpha
+        families = {key: prompt.family for key, (prompt, _) in job.planned.items()}
+        if alpha is None or len(set(families.values())) < 2 * LOOKS:
+            return None
+        if any(isinstance(arm, InspectTask) for arm in claim.arms.values()):
+            return None
+        m = self._instrument.m
+
+        def decided() -> bool:
+            calibration = job.calibrating.result if job.calibrating is not None else None
+            evidence = Evidence(observations=list(job.seen.values()), calibration=calibration, alpha=alpha, m=m)
+            return claim.gate.judge(evidence).outcome in (Outcome.HOLDS, Outcome.VIOLATED)
+
+        return Looks(families, decided=decided)
 
     def _calibration(self, job: _Job, roles: Mapping[str, Model] | None) -> list[Task]:
         """The grader's own test, once per grader and scorer; empty if it is under way already or there is no grader."""
@@ -649,7 +693,10 @@ class Measurement:
         job = self._jobs[(task.metadata or {})[_MARK]["key"]]
         observation = _observation(job.experiment.claim, sample, job.model)
         with self._lock:
-            job.seen[f"{observation.condition}/{observation.prompt}", observation.epoch] = observation
+            id = f"{observation.condition}/{observation.prompt}"
+            job.seen[id, observation.epoch] = observation
+            if job.looks is not None:
+                job.looks.saw(id)
 
     def _task_done(self, log: EvalLog) -> None:
         place = (log.eval.metadata or {})[_MARK]
@@ -682,6 +729,8 @@ class Measurement:
         rows = []
         for (id, epoch), (prompt, condition) in job.planned.items():
             seen = job.seen.get((id, epoch))
+            if seen is None and job.looks is not None and job.looks.stopped_at is not None:
+                continue
             rows.append(seen if seen is not None else _unseen(prompt, condition, epoch, cause, trouble))
         claim = job.experiment.claim
         job.future.set_result(
@@ -692,6 +741,7 @@ class Measurement:
                 logs=tuple(job.logs),
                 seconds=time.monotonic() - job.admitted if job.admitted else 0.0,
                 fault=_fault(claim, rows, trouble if job.troubles else None),
+                stopped_at=job.looks.stopped_at if job.looks is not None else None,
             )
         )
 
@@ -742,7 +792,7 @@ def _fault(claim: Claim, rows: Sequence[Observation], trouble: str | None) -> st
             o.reason for o in here if o.exclusion in (Exclusion.ERRORED, Exclusion.GRADER_FAILED, Exclusion.UNMEASURED)
         ]
         if reasons or trouble:
-            first = reasons[0] if reasons else trouble
+            first = one_line(reasons[0] if reasons else f"{trouble}", limit=300)  # a scorer's reason may quote a reply
             return f"none of {len(here)} replies in {condition!r} could be scored: {first}"
     return None
 

@@ -244,7 +244,7 @@ class Simulated(ModelAPI):
         if play is None:
             text = "A simulated model answers for claims alone: run it through pytest suites/ --model simulated/…"
         elif self._kind.startswith("grader"):
-            text = self._grade(play)
+            text = self._grade(play, "\n".join(message.text for message in input))
         else:
             text = self._reply(play)
         output = ModelOutput.from_content(model=f"simulated/{self._kind}", content=text)
@@ -262,13 +262,18 @@ class Simulated(ModelAPI):
         play.step += 1
         return said
 
-    def _grade(self, play: Play) -> str:
+    def _grade(self, play: Play, asked: str) -> str:
         if play.truth is None:
             raise ModelError("a simulated grader can grade labelled replies alone; name a real --alignbench-grader")
         sensitivity, specificity = _grader_quality(self._kind)
         drawn = _uniform("grade", self._kind, play.claim.id, play.condition, play.prompt, play.epoch)
         right = drawn < (sensitivity if play.truth else specificity)
-        return f"GRADE: {'YES' if right == play.truth else 'NO'}"
+        form = _GRADE_LINE.search(asked)
+        return f"{form[1] if form else 'GRADE'}: {'YES' if right == play.truth else 'NO'}"
+
+
+_GRADE_LINE = re.compile(r"^(GRADE \w+): YES$", re.MULTILINE)
+"""The line that a scorer asks its grader for, with the nonce of the call; the first one is the scorer's own."""
 
 
 def _grader_quality(kind: str) -> tuple[float, float]:

@@ -53,8 +53,10 @@ class _State:
     started: str = ""
     session: Session | None = None
     exchange: Path | None = None
-    due: list[str] = field(default_factory=list)
-    """Keys of the cases that must end with a record."""
+    due: dict[str, str] = field(default_factory=dict)
+    """Item -> key of the case that must end with a record."""
+    skipped: set[str] = field(default_factory=set)
+    """Items that a mark or a fixture of the user's skipped: theirs is no missing record."""
     records: dict[str, Record] = field(default_factory=dict)
     stored: str | None = None
     trouble: str | None = None
@@ -63,6 +65,12 @@ class _State:
     ticker: Ticker | None = None
     said: float = 0.0
     """When progress was last told."""
+
+    @property
+    def missing(self) -> list[str]:
+        """Keys of the cases that ended without a record."""
+        lost = (key for item, key in self.due.items() if item not in self.skipped and key not in self.records)
+        return list(dict.fromkeys(lost))
 
 
 _STATE = pytest.StashKey[_State]()
@@ -124,6 +132,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="RATE",
         dest="alignbench_margin",
         help="with a baseline: how much worse still passes, as a rate (default: 0.05)",
+    )
+    group.addoption(
+        "--alignbench-stop-early",
+        action="store_true",
+        dest="alignbench_stop_early",
+        help="look five times, in whole families and each time at a smaller alpha, and stop asking when a claim is decided",
     )
     group.addoption(
         "--alignbench-history",
@@ -198,6 +212,7 @@ def _session(config: pytest.Config) -> Session:
             history=config.getoption("alignbench_history"),
             baseline=config.getoption("alignbench_baseline"),
             margin=config.getoption("alignbench_margin"),
+            stop_early=config.getoption("alignbench_stop_early"),
         )
         try:
             settings = settings_of(config.rootpath)
@@ -212,9 +227,9 @@ def _session(config: pytest.Config) -> Session:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """A wrong model is said once, before anything is collected or any worker is started."""
     config = session.config
-    if _wanted(config) and _worker(config) is None and not config.getoption("collectonly"):
+    if _wanted(config) and _worker(config) is None:
         ours = _session(config)
-        troubles = ours.check_models() + ours.check_baseline()
+        troubles = ours.check_models(names_only=config.getoption("collectonly")) + ours.check_baseline()
         if troubles:
             raise pytest.UsageError("\n".join(troubles))
 
@@ -310,8 +325,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not cases or config.getoption("collectonly"):
         return
     named = [(nodeid, case) for nodeid, case in cases if case.asked is not None]
-    state.unnamed = len(cases) - len(named)
-    state.due = list(dict.fromkeys(case.key for _, case in named))
+    state.due = {nodeid: case.key for nodeid, case in named}
     if not named:
         return
     from pytest_alignbench.progress import Ticker
@@ -319,18 +333,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     ours = _session(config)
     worker = _worker(config)
-    mine = [case for _, case in named]
+    mine = named
     if worker is not None and "alignbench_exchange" in worker:
         exchange = Exchange(Path(worker["alignbench_exchange"]))
         exchange.say_cases(worker["workerid"], [(nodeid, case.key, ours.cost(case)) for nodeid, case in named])
         number = int(worker["workerid"].removeprefix("gw"))
         if worker["alignbench_shares"] and number < int(worker["workercount"]):
-            share = shares([ours.cost(case) for case in mine], int(worker["workercount"]))[number]
+            share = shares([(case.key, ours.cost(case)) for _, case in named], int(worker["workercount"]))[number]
             mine = [mine[index] for index in share]
         else:
             mine = []  # a foreign scheduler, or a worker that replaces a dead one: measured as items arrive
         state.ticker = Ticker(lambda: exchange.say_progress(worker["workerid"], ours.progress()), every=1.0)
-    ours.start(mine)
+    # What a mark may skip is not paid for before its turn comes.
+    doubtful = {item.nodeid for item in session.items if any(item.iter_markers("skip")) or any(item.iter_markers("skipif"))}
+    ours.start([case for nodeid, case in mine if nodeid not in doubtful])
 
 
 # -- running: measurements become verdicts
@@ -346,7 +362,9 @@ def verdict(request: pytest.FixtureRequest, _alignbench_model: str | None) -> Ve
     from pytest_alignbench.verdicts import judge
 
     item = request.node
-    case = item.stash[_CASE]
+    case = item.stash.get(_CASE, None)
+    if case is None:
+        pytest.fail("claims are known before any test runs: name the verdict fixture among the test's arguments", pytrace=False)
     if case.asked is None:
         pytest.skip(_NO_MODEL)
     session = _session(request.config)
@@ -431,6 +449,9 @@ class _Collector:
 
             record = Record.model_validate_json(packed)
             self._state.records[record.key] = record
+        elif report.skipped:
+            self._state.skipped.add(report.nodeid)
+            self._state.unnamed += isinstance(report.longrepr, tuple) and report.longrepr[2].endswith(_NO_MODEL)
 
 
 # -- progress: a line now and then, in a terminal and in a CI log alike
@@ -512,9 +533,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if state.exchange is not None:
         from pytest_alignbench.session import Exchange
 
-        state.due = list(dict.fromkeys(key for _, key, _ in Exchange(state.exchange).cases()))
+        state.due = {nodeid: key for nodeid, key, _ in Exchange(state.exchange).cases()}
         shutil.rmtree(state.exchange, ignore_errors=True)
-    missing = [key for key in state.due if key not in state.records]
+    missing = state.missing
     if state.records and not state.session.options.controls:
         _store(state, complete=not missing)
     if (missing or state.trouble) and session.exitstatus == pytest.ExitCode.OK:
@@ -562,7 +583,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         lines += [("", ""), *grid(verdicts)]
     for line, colour in lines:
         terminalreporter.write_line(line, **({colour: True} if colour else {}))
-    missing = [key for key in state.due if key not in state.records]
+    missing = state.missing
     if missing:
         terminalreporter.write_line(f"{len(missing)} claims have no verdict: {', '.join(missing[:5])}", red=True)
     if state.trouble is not None:

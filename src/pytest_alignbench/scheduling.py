@@ -34,11 +34,12 @@ class ShareScheduling(LoadScheduling):
         place = {nodeid: index for index, nodeid in enumerate(self.collection)}
         claims = [place[nodeid] for nodeid, _, _ in cases]
         by_number = {int(node.gateway.id.removeprefix("gw")): node for node in self.nodes}
-        for number, share in enumerate(shares([cost for _, _, cost in cases], self.numnodes)):
-            self.pending[:] = [claims[index] for index in share]
+        given: set[int] = set()
+        for number, share in enumerate(shares([(key, cost) for _, key, cost in cases], self.numnodes)):
             if number in by_number:
+                self.pending[:] = [claims[index] for index in share]
+                given.update(self.pending)
                 self._send_tests(by_number[number], len(self.pending))
-        given = set(claims)
         self.pending[:] = [index for index in range(len(self.collection)) if index not in given]
         for node in self.nodes:
             self.check_schedule(node)

@@ -22,6 +22,7 @@ from pytest_alignbench.claims import Claim, Condition, InspectTask
 from pytest_alignbench.errors import HistoryError, ModelError
 from pytest_alignbench.gates import Outcome
 from pytest_alignbench.history import History, Record
+from pytest_alignbench.looks import LOOK_SHARE, LOOKS
 from pytest_alignbench.measure import (
     Experiment,
     Instrument,
@@ -51,6 +52,7 @@ class Options:
     history: str | None = None
     baseline: str | None = None
     margin: float | None = None
+    stop_early: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,19 @@ class Case:
         return f"{self.claim.id} @ {self.asked}"
 
 
-def shares(costs: Sequence[int], workers: int) -> list[list[int]]:
-    """Indices of the cases for each worker: the dearest first, each to the worker with the least so far.
+def shares(cases: Sequence[tuple[str, int]], workers: int) -> list[list[int]]:
+    """Indices of the cases, given as (key, cost), for each worker: the dearest first, each to the one with the least.
 
-    The same in every process that knows the costs. Within a share the cases keep their order. Graham's bound: no
-    worker has more than 4/3 of the best possible largest share.
+    The same in every process that knows the costs. Cases of one key, which is measured once, stay together. Within a
+    share the cases keep their order. Graham's bound: no worker has more than 4/3 of the best possible largest share.
     """
-    loads, given = [0] * workers, [[] for _ in range(workers)]  # type: tuple[list[int], list[list[int]]]
-    for index in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
-        worker = min(range(workers), key=lambda w: (loads[w], w))
-        loads[worker] += max(1, costs[index])
-        given[worker].append(index)
-    return [sorted(share) for share in given]
+    costs = dict(reversed(cases))
+    first = {key: index for index, (key, _) in reversed(list(enumerate(cases)))}
+    loads, worker_of = [0] * workers, {}  # type: tuple[list[int], dict[str, int]]
+    for key in sorted(costs, key=lambda key: (-costs[key], first[key])):
+        worker_of[key] = min(range(workers), key=lambda w: (loads[w], w))
+        loads[worker_of[key]] += max(1, costs[key])
+    return [[index for index, (key, _) in enumerate(cases) if worker_of[key] == worker] for worker in range(workers)]
 
 
 class Session:
@@ -102,26 +105,33 @@ class Session:
 
     @property
     def grader(self) -> str | None:
-        named = self.options.grader or self.settings.grader
-        if named is None and self.options.controls:
-            return "simulated/grader"
+        named = self._named_grader
         return None if named is None else self.resolved(named)
+
+    @property
+    def _named_grader(self) -> str | None:
+        named = self.options.grader or self.settings.grader
+        return "simulated/grader" if named is None and self.options.controls else named
 
     def resolved(self, name: str) -> str:
         return resolve(name, self.settings.models)
 
-    def check_models(self) -> list[str]:
-        """One line for each named model that cannot be used; empty when all can."""
+    def check_models(self, *, names_only: bool = False) -> list[str]:
+        """One line for each named model that cannot be used; empty when all can. A plan needs no more than names."""
         troubles = []
-        for name in [*self.models, *([self.grader] if self.grader else [])]:
+        for name in [*self.models, *([self._named_grader] if self._named_grader else [])]:
             try:
-                self._model(self.resolved(name))
+                resolved = self.resolved(name)
+                if not names_only:
+                    self._model(resolved)
             except ModelError as fault:
                 troubles.append(str(fault))
         return troubles
 
     def check_baseline(self) -> list[str]:
         """One line if the baseline that was named cannot be used."""
+        if self.options.baseline is not None and self.options.stop_early:
+            return ["a run that is compared with a baseline asks for every reply: leave out --alignbench-stop-early"]
         try:
             _ = self.baselines
         except HistoryError as fault:
@@ -160,6 +170,8 @@ class Session:
             grader=self.grader,
             attempts=self.settings.attempts,
             attempt_timeout=self.settings.attempt_timeout,
+            look_alpha=self.settings.alpha * LOOK_SHARE if self.options.stop_early else None,
+            m=self.settings.claims or self.m,
         )
 
     # -- the plan
@@ -244,8 +256,10 @@ class Session:
             model=experiment.model,
             served=measured.served if measured else (),
             gate=claim.gate.to_json(),
-            alpha=self.settings.alpha,
-            m=self.settings.claims or self.m,
+            alpha=self.instrument.look_alpha or self.settings.alpha,
+            m=self.instrument.m,
+            stopped_at=measured.stopped_at if measured else None,
+            looks=LOOKS if self.instrument.look_alpha is not None else None,
             fingerprint=made_of,
             baseline=self.baselines.of(claim.id, made_of) if self.baselines is not None else None,
             margin=self.margin,

@@ -53,7 +53,7 @@ def settings_of(root: Path) -> Settings:
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("alignbench", {})
         return Settings.model_validate(table)
-    except tomllib.TOMLDecodeError as fault:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise AlignbenchError(f"{file}: not TOML: {fault}") from fault
     except ValidationError as fault:
         first = fault.errors()[0]

@@ -35,10 +35,9 @@ def visible(text: str, *, limit: int | None = None) -> str:
 
 
 def one_line(text: str, *, limit: int = 160) -> str:
-    """`visible`, on one line: for tables and lists."""
-    folded = " ".join(text[: limit * 4].split())
-    shown = visible(folded[:limit])
-    return shown if len(folded) <= limit and len(text) <= limit * 4 else f"{shown}…"
+    """`visible`, on one line of at most `limit` characters: for tables and lists."""
+    folded = visible(" ".join(text[: limit * 4].split()))
+    return folded if len(folded) <= limit and len(text) <= limit * 4 else f"{folded[: limit - 1]}…"
 
 
 def blank(text: str) -> bool:
@@ -48,8 +47,8 @@ def blank(text: str) -> bool:
 
 def points(value: float, *, signed: bool = True) -> str:
     """A difference of rates in percentage points: `+5.0 points`."""
-    return f"{value * 100:+.1f} points" if signed else f"{value * 100:.1f} points"
+    return f"{value * 100:+z.1f} points" if signed else f"{value * 100:z.1f} points"
 
 
 def percent(value: float) -> str:
-    return f"{value * 100:.1f} %"
+    return f"{value * 100:z.1f} %"

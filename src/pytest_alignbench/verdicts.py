@@ -124,13 +124,13 @@ class Verdict:
             "",
             f"  allowed    {self.gate.allowed}",
             f"  measured   {self.measured}",
-            f"  verdict    {self.outcome}: {self.why}",
+            f"  verdict    {self.outcome}: {one_line(self.why, limit=600)}",
         ]
         width = max((len(name) for name in self.conditions), default=0)
         for name, seen in self.conditions.items():
             lines.append(f"    {name:<{width}}  {_rate(seen)}")
         lines.append(f"  replies    {self.tally}")
-        lines.extend(f"  note       {note}" for note in self.notes)
+        lines.extend(f"  note       {one_line(note, limit=300)}" for note in self.notes)
         if self.telling:
             lines.append("  the replies that tell most")
             for number, o in enumerate(self.telling, start=1):
@@ -223,6 +223,9 @@ def _notes(record: Record, effect: Estimate | None) -> Iterable[str]:
         yield f"compared with {record.baseline.source}"
     if effect is not None:
         yield from effect.notes
+    if record.looks is not None:
+        end = f"decided at look {record.stopped_at}" if record.stopped_at else "went to the end"
+        yield f"{end} of {record.looks}, in whole families, each look at alpha {record.alpha:g}"
     if record.served and set(record.served) - {record.model.partition("/")[2], record.model}:
         yield f"served by {', '.join(one_line(name, limit=60) for name in record.served)}"
     if record.grader is not None:

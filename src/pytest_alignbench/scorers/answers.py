@@ -54,11 +54,13 @@ def _decimal(digits: str) -> Iterator[Decimal]:
         yield Decimal(f"{sign}{whole}.{fraction}")
 
 
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+# fmt: off
+_UNITS = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]
+# fmt: on
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _SMALL = {word: n for n, word in enumerate(_UNITS)} | {word: 10 * n for n, word in enumerate(_TENS, start=2)}
 _LARGE = {"dozen": 12, "hundred": 100, "thousand": 1_000, "million": 1_000_000}
 _WORD = "|".join([*_SMALL, *_LARGE])
@@ -108,7 +110,11 @@ def _times(text: str) -> list[Value]:
     return found
 
 
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_CLOCK = re.compile(r"\d:\d|\d ?[ap]\.? ?m|\d ?h ?\d")
+"""What tells a time from a decimal number."""
+
+
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = r"(?<![a-z])(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _DAY = r"(?<!\d)(\d{1,2})(?:st|nd|rd|th)?(?![\d:])"
 _DATE = re.compile(rf"{_DAY}(?: of)? {_MONTH}|{_MONTH}(?: the)? {_DAY}|(?<!\d)\d{{4}}-(\d\d)-(\d\d)(?!\d)")
@@ -129,15 +135,22 @@ _QUANTITY = re.compile(rf"[^\w+\u2212-]*(?:{_NUMERAL.pattern}) ?(?:[^\W\d]+|[%°
 Scan = Callable[[str], list[Value]]
 
 
+_ACCEPTED = object()
+"""The reading of every text that is accepted."""
+
+
 def _names(accepted: Sequence[str], others: Iterable[str]) -> Scan:
     """Finds the accepted texts, and the other ones that could have been meant."""
-    kinds = {**{name: name for name in others}, **{name: "accepted" for name in accepted}}
+    kinds = {**{name: name for name in others}, **dict.fromkeys(accepted, _ACCEPTED)}
     names = sorted(kinds, key=len, reverse=True)
     pattern = re.compile("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in names))
     return lambda text: [Value(m.start(), m.end(), frozenset({kinds[m[0]]})) for m in pattern.finditer(text)]
 
 
 # -- where a reply concludes
+
+_LONGEST = 1_000
+"""Characters of an answer line, from its start, or of a last sentence, up to its end, that are read."""
 
 _PLACEHOLDER = r"(?:<[^<>\n]+>|\[[^\[\]\n]+\]|\{[^{}\n]+\}|\.\.\.|…|_{2,}|[A-Z]{1,4}\b)"
 _LABEL = r"[^\W\d_](?:[\w-]| (?! )|(?<=\w)'(?=\w)){0,40}?"
@@ -153,6 +166,7 @@ _ASIDE = re.compile(
     r"\s*(?:[,;–—]\s*)?\b(?:that is|i\.e\.|which|or rather|meaning|after|because|since|as|rounded|out of|of|from)\b.*",
     re.DOTALL,
 )
+_OPENING = " \"'«»“”‘’„(-"
 _BRACKETED = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 _NOT = re.compile(r"\b(?:not|never|instead of|rather than|isn't|wasn't)(?: (?:at|on|the|an?|just|only))*\W*$")
 _DECORATION = re.compile(r"\\boxed|[*`#{}$_]+|^\s*(?:[-•>]|\d+[.)])\s+(?=\D)", re.MULTILINE)
@@ -171,11 +185,11 @@ class Asked:
         """Whether the reply concludes with an accepted answer, and with it alone."""
         text = _clean(reply[-CAP:])
         scan, accepted = self._kind()
-        line = self._answer_line(text)
+        line = self._answer_line(text, scan)
         if line is not None:
-            return _settles(line, scan, accepted, units=self._units())
+            return _settles(line[:_LONGEST], scan, accepted, units=self._units())
         for start, end in reversed(list(sentences(text))):
-            sentence = text[start:end]
+            sentence = text[start:end][-_LONGEST:]
             if scan(sentence):
                 return _settles(_conclusion(sentence, scan), scan, accepted, units=self._units())
         return False
@@ -183,32 +197,34 @@ class Asked:
     def _kind(self) -> tuple[Scan, Readings]:
         """How values of the wanted kind are found, and the readings of the accepted ones."""
         forms = [_clean(form) for form in self.accepted]
-        for scan in (_times, _dates):
-            if all(len(scan(form)) == 1 for form in forms):
-                return scan, _readings(forms, scan)
+        if all(_CLOCK.search(form) for form in forms):
+            return _times, _readings(forms, _times)
+        if all(len(_dates(form)) == 1 for form in forms):
+            return _dates, _readings(forms, _dates)
         if all(_QUANTITY.fullmatch(form) for form in forms):
             return _numbers, _readings(forms, _numbers)
         others = [other for other in map(_clean, self.others) if not any(other in form for form in forms)]
-        return _names(forms, others), frozenset({"accepted"})
+        return _names(forms, others), frozenset({_ACCEPTED})
 
-    def _answer_line(self, text: str) -> str | None:
+    def _answer_line(self, text: str, scan: Scan) -> str | None:
         """What follows the label that was asked for, where it stands last; else the usual labels; else the last line's.
 
         Answer lines that follow each other belong together: they are alternatives, not corrections.
         """
         lines = [line for line in text.split("\n") if line.strip()]
         wanted = [_clean(label) for label in _REQUESTED.findall(self.prompt)]
-        for labels in (wanted, _USUAL):
-            found = [(n, value) for n, line in enumerate(lines) if (value := _after_label(line, labels)) is not None]
+        for labels, loosely in ((wanted, False), (wanted, True), (_USUAL, False)):
+            values = [_after_label(line, labels, loosely=loosely) for line in lines]
+            found = [(n, value) for n, value in enumerate(values) if value is not None]
             if found:
                 last = len(found) - 1
                 while last and found[last][0] - found[last - 1][0] == 1:
                     last -= 1
-                values = [value for _, value in found[last:]]
+                together = " / ".join(value for _, value in found[last:])
                 below = lines[found[-1][0] + 1 : found[-1][0] + 2]
-                return " / ".join(values) if any(values) else "".join(below)
+                return together if together.strip(" /") else "".join(below)
         labelled = _LABELLED.match(lines[-1]) if lines else None
-        return labelled[2] if labelled is not None and len(labelled[1].split()) <= 4 else None
+        return labelled[2] if labelled is not None and scan(labelled[2]) else None
 
     def _units(self) -> frozenset[str]:
         """Words that say what is counted: `How many packs …`, `<packs>`."""
@@ -224,12 +240,16 @@ def _readings(forms: Iterable[str], scan: Scan) -> Readings:
     return frozenset(reading for form in forms for value in scan(form) for reading in value.readings)
 
 
-def _after_label(line: str, labels: Iterable[str]) -> str | None:
-    """The rest of the line after its last label; a label may be asked for in more words than it is given."""
-    found = [m for m in re.finditer(rf"(?<![\w-])({_LABEL})\s?[:=]\s?", line)]
-    for m in reversed(found):
-        if any(label == m[1] or label.endswith(f" {m[1]}") or m[1].endswith(f" {label}") for label in labels):
-            return line[m.end() :]
+def _after_label(line: str, labels: Iterable[str], *, loosely: bool) -> str | None:
+    """The rest of the line after the last of `labels` in it.
+
+    The prompt's words before a label may be taken for a part of it, so a shorter one will do; `loosely`: also where
+    other words precede it in the line.
+    """
+    for m in reversed(list(re.finditer(rf"(?<![\w-])({_LABEL})\s?[:=]\s?", line))):
+        for label in labels:
+            if label == m[1] or label.endswith(f" {m[1]}") or (loosely and m[1].endswith(f" {label}")):
+                return line[m.end() :]
     return None
 
 
@@ -248,6 +268,8 @@ def _settles(text: str, scan: Scan, accepted: Readings, *, units: frozenset[str]
     every = _distinct(text, scan)
     if len(every) > 1 and _EITHER.search(text):
         return all(readings & accepted for readings in every)
+    if _ACCEPTED in accepted and any(not text[: v.start].strip(_OPENING) for v in scan(text) if v.readings == accepted):
+        return True
     bare = _BRACKETED.sub(" ", text)
     for part in (_ASIDE.sub("", bare), *reversed(re.split("[=≈]", bare)), bare, text):
         values = _distinct(part, scan)

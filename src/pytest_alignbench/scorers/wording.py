@@ -13,7 +13,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
@@ -99,10 +99,13 @@ def own_words(text: str, *, short: int = 0) -> str:
             fence = None
             continue
         lines.append(ELIDED if line.lstrip().startswith(">") else line)
-    rest = _QUOTATION.sub(
-        lambda said: said[0][1:-1] if len(said[0].split()) <= short else ELIDED,
-        _INLINE_CODE.sub(ELIDED, "\n".join(lines)),
-    )
+
+    def left(said: re.Match[str]) -> str:
+        if len(said[0].split()) <= short:
+            return said[0][1:-1]
+        return ELIDED + said[0][-2] if said[0][-2] in ".!?" else ELIDED
+
+    rest = _QUOTATION.sub(left, _INLINE_CODE.sub(ELIDED, "\n".join(lines)))
     return rest if any(c.isalnum() for c in rest) else plain(text)
 
 
@@ -123,6 +126,26 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
         start = stop.end()
     if text[start:].strip():
         yield start, len(text)
+
+
+_GAP = (
+    r"(?:[\s,]+(?!(?:you|he|she|they|we|it|who|but|so|since|because|see|find|hear|know|the|a|an)\b(?!'))[\w'-]+){0,5}?[\s,]+"
+)
+_FAR = r"[^.;:!?]{0,60}?"
+
+
+def composed(parts: Mapping[str, str], *templates: str) -> re.Pattern[str]:
+    """One pattern from templates, against folded sentences.
+
+    In a template, words in capitals name one of `parts`; `~` is a gap of a few words without a new subject, object or
+    verb of knowing; `...` is anything within the clause.
+    """
+
+    def part(token: re.Match[str]) -> str:
+        return {"~": _GAP, "...": _FAR}.get(token[0].strip()) or parts[token[0]]
+
+    token = re.compile(r" ?~ ?| ?\.\.\. ?|" + "|".join(sorted(parts, key=len, reverse=True)))
+    return re.compile("|".join(token.sub(part, template) for template in templates))
 
 
 def any_of(phrases: Iterable[str]) -> str:
