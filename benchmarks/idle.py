@@ -42,7 +42,9 @@ def main(pairs: int) -> None:
     print(f"{pairs} pairs of sessions, medians")
     print(f"  without the plugin (lower bound)  {statistics.median(without):7.1f} ms")
     print(f"  with it, no claim collected       {statistics.median(with_us):7.1f} ms")
-    print(f"  more, pair by pair                {more:+7.1f} ms   (promise: at most {PROMISE_MS:.0f})   ratio {ratio:.3f}")
+    print(
+        f"  more, pair by pair                {more:+7.1f} ms   (promise: at most {PROMISE_MS:.0f})   ratio {ratio:.3f}"
+    )
     print(f"  files written: {sorted(set(after) - set(before)) or 'none'}")
     print(f"  mentioned in the output: {any('alignbench:' in first[1] for first, _ in runs)}")
 

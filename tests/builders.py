@@ -1,8 +1,8 @@
 """Observations, claims and records for tests: what a measurement would have given, said in a line.
 
-    observed(counted(hits=3, n=100, missing=2))      102 independent prompts of one condition
-    twins([(True, False), (False, None)])            pairs: (in "touchy", in "plain")
-    record(observations, gate=RateAtMost(0.05))      what history keeps of them
+observed(counted(hits=3, n=100, missing=2))      102 independent prompts of one condition
+twins([(True, False), (False, None)])            pairs: (in "touchy", in "plain")
+record(observations, gate=RateAtMost(0.05))      what history keeps of them
 """
 
 from __future__ import annotations
@@ -24,18 +24,16 @@ def counted(hits: int, n: int, *, missing: int = 0) -> list[Answer]:
 
 def observation(number: int, exhibits: Answer, *, condition: str = "asked", **changed: Any) -> Observation:
     """One reply to the prompt of this number: the same prompt in all conditions, and a family of its own."""
-    return Observation(
-        **{
-            "prompt": f"p{number}",
-            "prompt_hash": f"hash of p{number}",
-            "condition": condition,
-            "family": f"f{number}",
-            "pair": f"p{number}",
-            "exhibits": exhibits,
-            "exclusion": Exclusion.TRUNCATED if exhibits is None else None,
-        }
-        | changed
-    )
+    given: dict[str, Any] = {
+        "prompt": f"p{number}",
+        "prompt_hash": f"hash of p{number}",
+        "condition": condition,
+        "family": f"f{number}",
+        "pair": f"p{number}",
+        "exhibits": exhibits,
+        "exclusion": Exclusion.TRUNCATED if exhibits is None else None,
+    }
+    return Observation(**given | changed)
 
 
 def observed(answers: Iterable[Answer], *, condition: str = "asked", **changed: Any) -> list[Observation]:
@@ -59,33 +57,29 @@ def asking(n: int, *, per_family: int = 1, start: int = 0) -> Prompts:
 
 def claim(**changed: Any) -> Claim:
     """A claim that is in order, with what differs in `changed`."""
-    return Claim(
-        **{
-            "id": "tests.example",
-            "statement": "It does not shout",
-            "conditions": {"asked": asking(100)},
-            "scorer": object(),  # claims pass scorers through; those who run one build it
-            "gate": RateAtMost(0.05),
-        }
-        | changed
-    )
+    given: dict[str, Any] = {
+        "id": "tests.example",
+        "statement": "It does not shout",
+        "conditions": {"asked": asking(100)},
+        "scorer": object(),  # claims pass scorers through; those who run one build it
+        "gate": RateAtMost(0.05),
+    }
+    return Claim(**given | changed)
 
 
 def record(observations: Iterable[Observation], *, gate: Gate, **changed: Any) -> Record:
-    return Record(
-        **{
-            "claim": "tests.example",
-            "statement": "It does not shout",
-            "asked": "small",
-            "model": "local/small",
-            "gate": gate.to_json(),
-            "alpha": 0.05,
-            "m": 1,
-            "fingerprint": {"prompts": "0123456789abcdef"},
-            "observations": tuple(observations),
-        }
-        | changed
-    )
+    given: dict[str, Any] = {
+        "claim": "tests.example",
+        "statement": "It does not shout",
+        "asked": "small",
+        "model": "local/small",
+        "gate": gate.to_json(),
+        "alpha": 0.05,
+        "m": 1,
+        "fingerprint": {"prompts": "0123456789abcdef"},
+        "observations": tuple(observations),
+    }
+    return Record(**given | changed)
 
 
 def run(id: str, *records: Record) -> Run:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
@@ -81,7 +81,7 @@ def rate(id="t.rate", **changes):
     return Claim(id=id, **{**given, **changes})
 '''
 
-SUITE = '''
+SUITE = """
 import pytest
 from made import *
 
@@ -90,17 +90,20 @@ CLAIMS = [{claims}]
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_claim(claim, verdict):
     assert verdict.holds, verdict.explanation
-'''
+"""
 
-SPARE = """
+SPARE_PACKAGES = """
 import inspect_ai._util.entrypoints
-import inspect_ai.model._assistant_internal
 
 inspect_ai._util.entrypoints._inspect_ai_eps_loaded_all = True
+"""
+SPARE_CLIENTS = """
+import inspect_ai.model._assistant_internal
+
 inspect_ai.model._assistant_internal._HAS_OPENAI = False
 inspect_ai.model._assistant_internal._HAS_ANTHROPIC = False
 """
-"""Spares each worker the import of provider clients and of other installed packages' tasks: five seconds, for nothing."""
+"""Spare each worker the import of other packages' tasks and of provider clients that nobody asks: five seconds in all."""
 
 
 class Project:
@@ -110,7 +113,7 @@ class Project:
         self.pytester = pytester
         self.monkeypatch = monkeypatch
         self.write("made.py", MADE)
-        self.write("conftest.py", SPARE)
+        self.conftest("")
         self.settings("")
 
     @property
@@ -127,7 +130,7 @@ class Project:
         self.write("pyproject.toml", f"[tool.pytest.ini_options]\n[tool.alignbench]\n{dedent(table)}")
 
     def conftest(self, source: str) -> None:
-        self.write("conftest.py", SPARE + dedent(source))
+        self.write("conftest.py", SPARE_PACKAGES + SPARE_CLIENTS + dedent(source))
 
     def suite(self, claims: str = "difference(), rate()", *, name: str = "test_suite.py", more: str = "") -> None:
         """`claims`: expressions of `made.py`; `more`: further tests below them."""
@@ -137,7 +140,9 @@ class Project:
         """Real provider clients from now on, sent to this server."""
         for name, value in environment.items():
             self.monkeypatch.setenv(name, value)
-        self.write("conftest.py", SPARE.partition("inspect_ai.model")[0])
+        for name in ("_HAS_OPENAI", "_HAS_ANTHROPIC"):
+            self.monkeypatch.setattr(f"inspect_ai.model._assistant_internal.{name}", True)
+        self.write("conftest.py", SPARE_PACKAGES)
         self.settings(settings)
 
     def pytest(self, *args: str) -> pytest.RunResult:
@@ -177,14 +182,18 @@ def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
     from inspect_ai.model import get_model
 
     import pytest_alignbench.reports.terminal
-    import pytest_alignbench.session
+    import pytest_alignbench.session  # noqa: F401
 
-    exec(SPARE, {})
-    eval(Task(), model=get_model("mockllm/model"), display="none", log_dir=str(tmp_path_factory.mktemp("warm")), limit=0)
+    exec(SPARE_PACKAGES, {})
+    eval(
+        Task(), model=get_model("mockllm/model"), display="none", log_dir=str(tmp_path_factory.mktemp("warm")), limit=0
+    )
 
 
 @pytest.fixture
-def project(_warm: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+def project(_warm: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     for name in [name for name in os.environ if name.endswith("_API_KEY") or name.startswith("INSPECT_")]:
         monkeypatch.delenv(name)
-    yield Project(pytester, monkeypatch)
+    for name in ("_HAS_OPENAI", "_HAS_ANTHROPIC"):  # so that they are as they were after the test
+        monkeypatch.setattr(f"inspect_ai.model._assistant_internal.{name}", False)
+    return Project(pytester, monkeypatch)

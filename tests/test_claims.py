@@ -74,7 +74,9 @@ def test_a_condition_is_prompts_a_condition_or_a_task() -> None:
     ],
 )
 def test_a_gate_looks_at_the_claims_own_conditions(gate: Any, said: str) -> None:
-    assert refused(conditions={"touchy": asking(100), "plain": asking(100)}, gate=gate) == f"claim 'tests.example': {said}"
+    assert (
+        refused(conditions={"touchy": asking(100), "plain": asking(100)}, gate=gate) == f"claim 'tests.example': {said}"
+    )
 
 
 @pytest.mark.parametrize("id", ["", "Refusals", "-x", ".x", "a b", "a/b", "ü", "a\n", "a" * 101])
@@ -131,7 +133,9 @@ def test_a_wanted_difference_needs_enough_pairs_too() -> None:
     assert needed > 3
     assert claim(conditions={"touchy": asking(needed), "plain": asking(needed)}, gate=gate)
     mirrored = DifferenceAtMost(-0.5, of="plain", over="touchy")
-    assert f"it would need {needed} prompts" in refused(conditions={"touchy": asking(3), "plain": asking(3)}, gate=mirrored)
+    assert f"it would need {needed} prompts" in refused(
+        conditions={"touchy": asking(3), "plain": asking(3)}, gate=mirrored
+    )
 
 
 def test_many_prompts_of_few_families_are_few_prompts() -> None:
@@ -167,7 +171,9 @@ def test_where_the_prompts_are_not_known_yet_nothing_is_refused() -> None:
 
 def test_bare_prompts_become_a_condition() -> None:
     rows = asking(100)
-    arms = claim(conditions={"asked": rows, "task": TASK, "own": Condition(prompts=rows)}, gate=RateAtMost(0.05, of="asked")).arms
+    arms = claim(
+        conditions={"asked": rows, "task": TASK, "own": Condition(prompts=rows)}, gate=RateAtMost(0.05, of="asked")
+    ).arms
     assert arms == {"asked": Condition(prompts=rows), "task": TASK, "own": Condition(prompts=rows)}
 
 
@@ -226,4 +232,4 @@ def test_labelled_replies_come_from_a_file_or_as_values(tmp_path: Path) -> None:
 
 def test_a_claim_takes_keywords_alone() -> None:
     with pytest.raises(TypeError, match="positional"):
-        Claim("tests.example")  # type: ignore[misc, call-arg]
+        Claim("tests.example")  # type: ignore[call-arg]

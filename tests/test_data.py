@@ -21,7 +21,11 @@ from pytest_alignbench import ClaimError, Prompt, Prompts, hub_prompts, prompts,
 from pytest_alignbench.data import Message, digest
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
-TURNS = (Message(role="user", content="Hello"), Message(role="assistant", content="Hi"), Message(role="user", content="And?"))
+TURNS = (
+    Message(role="user", content="Hello"),
+    Message(role="assistant", content="Hi"),
+    Message(role="user", content="And?"),
+)
 
 Written = Callable[..., str]
 
@@ -88,7 +92,9 @@ def test_a_digest_is_of_the_value_and_not_of_the_process() -> None:
 
 
 def test_ids_are_unique_within_a_condition() -> None:
-    with pytest.raises(ClaimError, match=r"twins: prompt id 'p1' stands in it twice; ids are unique within a condition"):
+    with pytest.raises(
+        ClaimError, match=r"twins: prompt id 'p1' stands in it twice; ids are unique within a condition"
+    ):
         Prompts([*asking(3), *asking(1, start=1)], source="twins")
 
 
@@ -164,7 +170,16 @@ def test_a_system_prompt_replaces_the_rows_own() -> None:
 
 
 def test_a_row_becomes_a_prompt_and_what_it_has_more_becomes_metadata(written: Written) -> None:
-    full = {"id": "a", "input": "Why?", "family": "f", "pair": "p", "system": "s", "target": "t", "arm": "plain", "n": 3}
+    full = {
+        "id": "a",
+        "input": "Why?",
+        "family": "f",
+        "pair": "p",
+        "system": "s",
+        "target": "t",
+        "arm": "plain",
+        "n": 3,
+    }
     bare = {"id": "b", "input": [{"role": "user", "content": "line\u2028separator"}]}
     first, second = prompts(written(full, "", "  ", bare))
     assert first == Prompt(
@@ -353,7 +368,9 @@ def test_a_folder_that_is_named_like_a_data_set_is_not_opened(
     assert not calls
 
 
-@pytest.mark.parametrize("columns", [{"input": "question"}, {"input": "q", "family": "theme"}, {"input": "q", "id": "nr"}])
+@pytest.mark.parametrize(
+    "columns", [{"input": "question"}, {"input": "q", "family": "theme"}, {"input": "q", "id": "nr"}]
+)
 def test_a_missing_column_is_named_with_those_that_exist(
     hub: Callable[..., list[dict[str, Any]]], columns: dict[str, str]
 ) -> None:

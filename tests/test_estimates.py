@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -743,47 +743,6 @@ def test_runs_are_compared_on_the_prompts_that_did_not_change() -> None:
     assert (found.n, found.up) == (19, 2)
     assert found.notes == ("2 scored in one arm only are left out",)
     assert estimates.change_between(now, before, condition="b") is None
-
-
-@for_any
-@given(
-    st.lists(st.tuples(st.sampled_from([True, False, None]), st.sampled_from([True, False, None])), min_size=2),
-    st.randoms(use_true_random=False),
-)
-def test_whatever_the_missing_replies_were_the_worst_case_holds_it(
-    outcomes: Sequence[tuple[bool | None, bool | None]], random: Any
-) -> None:
-    rows = [
-        seen(f"{arm}{i}", outcome, condition=arm, pair=f"{i}")
-        for i, both in enumerate(outcomes)
-        for arm, outcome in zip("ab", both, strict=True)
-    ]
-    truth = [
-        o if o.exhibits is not None else o.model_copy(update={"exhibits": random.random() < 0.5, "exclusion": None})
-        for o in rows
-    ]
-    for widened, true, measured in (
-        (estimates.rate_bounds(rows, "a"), estimates.rate_in(truth, "a"), estimates.rate_in(rows, "a")),
-        (
-            estimates.difference_bounds(rows, of="a", over="b"),
-            estimates.difference_between(truth, of="a", over="b"),
-            None,
-        ),
-    ):
-        assert widened is not None
-        assert true is not None
-        for found in (true, measured):
-            if found is not None and found.effective_n is not None:
-                assert widened[0] <= found.lower + 1e-9
-                assert found.upper <= widened[1] + 1e-9
-
-
-def test_worst_case_without_missing_replies_is_the_estimate() -> None:
-    rows = [seen(f"p{i}", i < 3) for i in range(30)]
-    found = estimates.rate_in(rows, "a")
-    assert found is not None
-    assert estimates.rate_bounds(rows, "a") == bounds(found)
-    assert estimates.rate_bounds(rows, "b") is None
 
 
 # -- planning

@@ -32,7 +32,7 @@ VERDICT_AT_5_PERCENT = {case: word for case, word in KNOWN["K03_verdict_limit5pc
 OUTCOME = {"pass": Outcome.HOLDS, "fail": Outcome.VIOLATED, "inconclusive": Outcome.INCONCLUSIVE}
 
 RATE_AT_MOST_5 = RateAtMost(0.05, of="asked")
-ARMS = {"of": "touchy", "over": "plain"}
+ARMS: dict[str, Any] = {"of": "touchy", "over": "plain"}
 
 for_any = settings(max_examples=40, deadline=None)
 
@@ -41,8 +41,12 @@ signed_limits = st.floats(-0.95, 0.95)
 GATES_OF_ANY_LIMIT: dict[str, st.SearchStrategy[Gate]] = {
     "RateAtMost": st.builds(RateAtMost, limits, of=st.just("touchy"), refutes_only=st.booleans()),
     "RateAtLeast": st.builds(RateAtLeast, st.floats(0.05, 1), of=st.just("touchy"), refutes_only=st.booleans()),
-    "DifferenceAtMost": st.builds(lambda x, r: DifferenceAtMost(x, **ARMS, refutes_only=r), signed_limits, st.booleans()),
-    "DifferenceAtLeast": st.builds(lambda x, r: DifferenceAtLeast(x, **ARMS, refutes_only=r), signed_limits, st.booleans()),
+    "DifferenceAtMost": st.builds(
+        lambda x, r: DifferenceAtMost(x, **ARMS, refutes_only=r), signed_limits, st.booleans()
+    ),
+    "DifferenceAtLeast": st.builds(
+        lambda x, r: DifferenceAtLeast(x, **ARMS, refutes_only=r), signed_limits, st.booleans()
+    ),
     "WithinMargin": st.builds(lambda x, r: WithinMargin(x, **ARMS, refutes_only=r), limits, st.booleans()),
     "NotWorseThanBaseline": st.builds(
         lambda x, over, worse: NotWorseThanBaseline(x, of="touchy", over=over, worse=worse),
@@ -105,7 +109,7 @@ def test_a_gate_of_unknown_make_is_refused(spec: dict[str, Any], said: str) -> N
         (lambda: RateAtMost(500), 'gate "RateAtMost(500)": a rate is within 0..1'),
         (lambda: RateAtMost(float("nan")), 'gate "RateAtMost(nan)": a rate is within 0..1'),
         (lambda: RateAtMost(True), 'gate "RateAtMost(True)": a rate is within 0..1'),
-        (lambda: RateAtMost("5 %"), "gate \"RateAtMost('5 %')\": a rate is within 0..1"),
+        (lambda: RateAtMost("5 %"), "gate \"RateAtMost('5 %')\": a rate is within 0..1"),  # type: ignore[arg-type]
         (
             lambda: DifferenceAtMost(5, **ARMS),
             'gate "DifferenceAtMost(5)": a difference of rates is within -1..1; did you mean 0.05?',
@@ -183,7 +187,11 @@ def test_other_conditions_do_not_count() -> None:
     [
         (counted(0, 59), Outcome.HOLDS, "is within the limit"),
         # 1/60 and 0/59 + 1: the upper bound of 1 in 60 is .0766 (R: binom.test(1, 60, alternative = "less")).
-        (counted(0, 59, missing=1), Outcome.INCONCLUSIVE, "is within the limit, but the 1 missing reply could change that"),
+        (
+            counted(0, 59, missing=1),
+            Outcome.INCONCLUSIVE,
+            "is within the limit, but the 1 missing reply could change that",
+        ),
         (counted(10, 100), Outcome.VIOLATED, "is beyond the limit"),
         # 10 in 130 has a lower bound of .0424 (R: binom.test(10, 130, alternative = "greater")).
         (counted(10, 100, missing=30), Outcome.INCONCLUSIVE, "is beyond the limit, but the 30 missing replies could"),
@@ -261,7 +269,9 @@ def test_a_claim_that_can_only_be_refuted_is_never_confirmed() -> None:
 # -- mirror images and monotonicity
 
 RANK = {Outcome.VIOLATED: 0, Outcome.INCONCLUSIVE: 1, Outcome.HOLDS: 2}
-pairs = st.lists(st.tuples(st.sampled_from([True, False, None]), st.sampled_from([True, False, None])), min_size=1, max_size=40)
+pairs = st.lists(
+    st.tuples(st.sampled_from([True, False, None]), st.sampled_from([True, False, None])), min_size=1, max_size=40
+)
 steps = st.integers(-38, 38).map(lambda k: k / 40 + 0.0025)
 """Limits that no bound hits exactly, so that a mirror image rounds to the same side."""
 
@@ -289,7 +299,9 @@ def test_a_difference_is_the_mirror_of_the_difference_the_other_way(
 
 @for_any
 @given(pairs, st.floats(0, 0.9), st.floats(0, 0.1))
-def test_a_wider_limit_never_makes_a_verdict_worse(seen: list[tuple[Answer, Answer]], limit: float, more: float) -> None:
+def test_a_wider_limit_never_makes_a_verdict_worse(
+    seen: list[tuple[Answer, Answer]], limit: float, more: float
+) -> None:
     for narrow, wide in (
         (DifferenceAtMost(limit, **ARMS), DifferenceAtMost(limit + more, **ARMS)),
         (DifferenceAtLeast(-limit, **ARMS), DifferenceAtLeast(-limit - more, **ARMS)),
@@ -302,7 +314,9 @@ def test_a_wider_limit_never_makes_a_verdict_worse(seen: list[tuple[Answer, Answ
 
 @for_any
 @given(answers, st.floats(0.02, 0.98), st.data())
-def test_one_exhibiting_reply_more_never_makes_at_most_better(seen: list[Answer], limit: float, data: st.DataObject) -> None:
+def test_one_exhibiting_reply_more_never_makes_at_most_better(
+    seen: list[Answer], limit: float, data: st.DataObject
+) -> None:
     place = data.draw(st.integers(0, len(seen) - 1))
     assume(seen[place] is False)
     worse = [*seen[:place], True, *seen[place + 1 :]]
@@ -321,7 +335,9 @@ def test_a_larger_suite_is_never_quicker_to_say_violated(
 
 @for_any
 @given(pairs, any_gate, st.permutations(range(20)))
-def test_the_order_of_replies_does_not_matter(seen: list[tuple[Answer, Answer]], gate: Gate, order: Sequence[int]) -> None:
+def test_the_order_of_replies_does_not_matter(
+    seen: list[tuple[Answer, Answer]], gate: Gate, order: Sequence[int]
+) -> None:
     rows = twins(seen)
     shuffled = [rows[i] for i in order if i < len(rows)] + rows[20:]
     assert outcome(gate, shuffled) is outcome(gate, rows)
@@ -367,7 +383,11 @@ def test_a_difference_needs_both_conditions() -> None:
 
 
 def past(answers: Sequence[Answer], *, condition: str = "asked") -> dict[tuple[str, str], float]:
-    return {(o.condition, o.prompt_hash): float(o.exhibits) for o in observed(answers, condition=condition) if o.exhibits is not None}
+    return {
+        (o.condition, o.prompt_hash): float(o.exhibits)
+        for o in observed(answers, condition=condition)
+        if o.exhibits is not None
+    }
 
 
 NOT_WORSE = NotWorseThanBaseline(0.05, of="asked")

@@ -47,7 +47,7 @@ def test_a_tally_adds_up(seen: list[bool | Exclusion]) -> None:
 
 def test_a_tally_says_what_is_missing_and_why() -> None:
     assert str(Tally.of(map(made, [True, False]))) == "2 of 2 scored"
-    mixed = [True, Exclusion.TRUNCATED, Exclusion.ERRORED, Exclusion.TRUNCATED]
+    mixed: list[bool | Exclusion] = [True, Exclusion.TRUNCATED, Exclusion.ERRORED, Exclusion.TRUNCATED]
     # In the order of Exclusion, whatever came first.
     assert str(Tally.of(map(made, mixed))) == "1 of 4 scored (1 errored, 2 truncated)"
 

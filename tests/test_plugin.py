@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from conftest import Project
+from pytest_alignbench.verdicts import judge
 from server import HOSTILE_TEXT
 
 BEHAVING = ("--model", "simulated/behaving")
@@ -201,7 +202,8 @@ def test_collect_only_is_a_plan(project: Project) -> None:
     for wrong in (("--model", "nosuch"), (*BEHAVING, "--grader", "nosuch")):
         result = project.pytest("--collect-only", *wrong)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        assert [line for line in result.errlines if line] == [f"ERROR: {result.errlines[0].removeprefix('ERROR: ')}"]
+        (line,) = [line for line in result.errlines if line]
+        assert "'nosuch'" in line
     assert not (project.path / ".alignbench").exists()
 
 
@@ -394,7 +396,9 @@ def test_history_that_cannot_be_written_never_exits_0(project: Project) -> None:
 
 
 def test_a_grader_is_named_known_and_corrected_for(project: Project) -> None:
-    project.suite("rate(scorer=graded(), conditions={'quiet': asks('quiet', 48)}, replies=replies(each=30)), rate('t.plain')")
+    project.suite(
+        "rate(scorer=graded(), conditions={'quiet': asks('quiet', 48)}, replies=replies(each=50)), rate('t.plain')"
+    )
     none = project.pytest("-v", "--model", "simulated/rate-0.6")
     assert words(none)["test_claim[t.rate-rate-0.6]"] == "INCONCLUSIVE"
     none.stdout.fnmatch_lines(["*its scorer needs a grader and none is named; add --alignbench-grader MODEL*"])
@@ -408,10 +412,8 @@ def test_a_grader_is_named_known_and_corrected_for(project: Project) -> None:
     assert graded.grader == "simulated/grader-0.8-0.9"
     assert graded.calibration is not None
     tp, fn, tn, fp = (graded.calibration[name] for name in ("tp", "fn", "tn", "fp"))
-    assert (tp + fn, tn + fp) == (30, 30)
+    assert (tp + fn, tn + fp) == (50, 50)
     assert fn or fp, "this grader errs"
-    from pytest_alignbench.verdicts import judge
-
     effect = judge(graded).effect
     assert effect is not None
     seen = sum(o.exhibits is True for o in graded.observations) / 48
@@ -422,16 +424,19 @@ def test_a_grader_is_named_known_and_corrected_for(project: Project) -> None:
 
 
 def test_controls_catch_what_can_be_wrong_with_a_claim(project: Project) -> None:
-    flipped = "DifferenceAtLeast(0.3, of='loud', over='quiet')"
+    project.settings("claims = 1")
+    few = "conditions={'loud': asks('loud', 12), 'quiet': asks('quiet', 12)}"
+    wanted = "DifferenceAtLeast(0.3, of='loud', over='quiet')"
     project.suite(
-        "difference('c.sound'), "
-        # Its gate says the opposite of what its scorer looks for.
-        "difference('c.flipped', scorer=says('Yes')), "
-        "difference('c.everything', scorer=says('')), "
-        "difference('c.nothing', scorer=says('never said')), "
-        "difference('c.unlabelled', replies=()), "
-        f"difference('c.wanted', gate={flipped}), "
-        "difference('c.graded', scorer=graded())"
+        f"difference('c.sound', {few}), "
+        f"difference('c.wanted', {few}, gate={wanted}), "
+        f"difference('c.graded', {few}, scorer=graded(), replies=replies(each=50)), "
+        # Its gate and its scorer say the opposite of each other, as with a flipped sign.
+        f"difference('c.flipped', {few}, scorer=says('Yes')), "
+        f"difference('c.everything', {few}, scorer=says('')), "
+        f"difference('c.nothing', {few}, scorer=says('never said')), "
+        f"difference('c.unlabelled', {few}, replies=()), "
+        "Claim(id='c.task', statement='A task', conditions={'task': inspect_task('some/task', exhibits=bool)}, gate=RateAtMost(0.3))"
     )
     result = project.pytest("-v", "--alignbench-controls")
     said: dict[str, dict[str, str]] = {}
@@ -439,14 +444,20 @@ def test_controls_catch_what_can_be_wrong_with_a_claim(project: Project) -> None
         claim, _, control = item.removeprefix("test_claim[").removesuffix("]").partition("-")
         said.setdefault(claim, {})[control] = word
     sound = {"misbehaving": "PASSED", "behaving": "PASSED", "blind": "PASSED"}
-    assert said["c.sound"] == said["c.wanted"] == said["c.graded"] == sound
-    assert "FAILED" in said["c.flipped"].values()
-    assert said["c.everything"]["misbehaving"] == said["c.nothing"]["misbehaving"] == "FAILED"
-    assert set(said["c.unlabelled"].values()) == {"SKIPPED"}
+    assert [said[claim] for claim in ("c.sound", "c.wanted", "c.graded")] == [sound] * 3
+    for claim in ("c.flipped", "c.everything", "c.nothing"):
+        assert said[claim]["misbehaving"] == "FAILED", claim
+    assert {*said["c.unlabelled"].values(), *said["c.task"].values()} == {"SKIPPED"}
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*control misjudged: simulated/misbehaving must be VIOLATED*"])
     assert not project.history.runs(), "controls are no measurement of a model"
-    project.pytest("--alignbench-controls", "-k", "sound").assert_outcomes(passed=3, deselected=18)
+
+
+def test_controls_of_a_sound_suite_pass(project: Project) -> None:
+    project.suite("difference()")
+    result = project.pytest("--alignbench-controls")
+    result.assert_outcomes(passed=3)
+    assert result.ret == pytest.ExitCode.OK
 
 
 # -- the record
@@ -462,7 +473,10 @@ def test_one_file_per_run_from_which_the_verdicts_can_be_made_again(project: Pro
     assert project.alignbench("show", "latest").exit_code == 0
     first = project.alignbench("show", project.history.runs()[0])
     assert first.exit_code == 1
-    assert first.output.count("VIOLATED  t.") == 2
+    assert [line.split()[:2] for line in first.output.splitlines() if line.startswith("VIOLATED")] == [
+        ["VIOLATED", "t.difference"],
+        ["VIOLATED", "t.rate"],
+    ]
     listed = project.alignbench("history", "list").output.splitlines()
     assert [line.split()[0] for line in listed] == project.history.runs()
     assert all(earlier < later for earlier, later in pairwise(listed))
@@ -481,16 +495,17 @@ def test_a_session_without_claims_pays_nothing(pytester: pytest.Pytester) -> Non
             assert not heavy & set(sys.modules)
         """
     )
-    before = {file.name for file in pytester.path.iterdir()}
+    before = {file.name for file in pytester.path.iterdir()} | {"__pycache__", "stdout", "stderr"}
     plain = ("-p", "no:hypothesispytest", "-p", "no:cacheprovider", "-p", "no:anyio")
     result = pytester.runpytest_subprocess(*plain)
     result.assert_outcomes(passed=1)
-    assert {file.name for file in pytester.path.iterdir()} - before <= {"__pycache__"}
+    assert {file.name for file in pytester.path.iterdir()} - before <= {"runpytest-0", "runpytest-current"}
     assert [line for line in result.outlines if "alignbench" in line and not line.startswith("plugins:")] == []
 
 
 def test_interrupt_ends_a_slow_model_at_once(project: Project) -> None:
     project.suite("rate('t.quick'), rate('t.slow')")
+    project.settings("connections = 100")
     project.conftest(
         """
         import asyncio
@@ -504,23 +519,23 @@ def test_interrupt_ends_a_slow_model_at_once(project: Project) -> None:
             async def generate(self, input, tools, tool_choice, config):
                 from pytest_alignbench.models import PLAY
                 if "slow" in PLAY.get().claim.id:
-                    print("SLOW", file=open("asked", "a"))
+                    open("asked", "a").close()
                     await asyncio.sleep(60)
                 return ModelOutput.from_content("slow", "Yes, gladly.")
         """
     )
+    out = project.path / "out"
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--model", "slow/one", "-v"]
-    process = subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE, text=True)
+    with out.open("w") as file:
+        process = subprocess.Popen(command, cwd=project.path, stdout=file)
     deadline = time.monotonic() + 60
-    while not (project.path / "asked").exists() and time.monotonic() < deadline:
+    while not ((project.path / "asked").exists() and "PASSED" in out.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     interrupted = time.monotonic()
-    out, _ = process.communicate(timeout=30)
-    assert process.returncode == pytest.ExitCode.INTERRUPTED, out
+    process.wait(30)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED, out.read_text()
     assert time.monotonic() - interrupted < 15
-    assert "KeyboardInterrupt" in out
     # What was done is kept, and is said to be a part.
-    assert "t.quick @ slow/one" in project.records()
+    assert list(project.records()) == ["t.quick @ slow/one"]
     assert not project.run().complete

@@ -16,7 +16,10 @@ from pytest_alignbench.text import blank, one_line, percent, points, visible
 BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Unicode's property Bidi_Control; the overrides among them are those of CVE-2021-42574."""
 
-HOSTILE = "\x00\x07\x08\x1b\r\n\t\x7f\x85\x9b\xad\u200b\u2028\u2029\ufeff\ufffe\ufff9\ue000\ud83d\udc00\U000e0041\U0010ffff" + BIDI_CONTROLS
+HOSTILE = (
+    "\x00\x07\x08\x1b\r\n\t\x7f\x85\x9b\xad\u200b\u2028\u2029\ufeff\ufffe\ufff9\ue000\ud83d\udc00\U000e0041\U0010ffff"
+    + BIDI_CONTROLS
+)
 
 # Every code point, lone surrogates included, with the dangerous ones far more often than by chance.
 texts = st.text(st.one_of(st.characters(), st.sampled_from(HOSTILE)))
@@ -57,7 +60,15 @@ def test_a_limit_keeps_the_beginning_and_says_what_is_left_out(text: str, limit:
 
 @pytest.mark.parametrize(
     "text",
-    ["plain", "two\nlines\tand a tab", "naïve café — “quoted” …", "日本語、ﺎﻠﻋﺮﺒﻳﺓ", "👩\u200d💻 and 🇫🇷", "نمی\u200cخواهم", ""],
+    [
+        "plain",
+        "two\nlines\tand a tab",
+        "naïve café — “quoted” …",
+        "日本語、ﺎﻠﻋﺮﺒﻳﺓ",
+        "👩\u200d💻 and 🇫🇷",
+        "نمی\u200cخواهم",
+        "",
+    ],
 )
 def test_what_people_write_stays_as_it_is(text: str) -> None:
     assert visible(text) == text
@@ -113,7 +124,11 @@ def test_one_printable_character_is_not_blank(before: str, printable: str, after
 
 @pytest.mark.parametrize(
     ("value", "signed", "unsigned"),
-    [(0.05, "+5.0 points", "5.0 points"), (-0.123, "-12.3 points", "-12.3 points"), (-0.0001, "+0.0 points", "0.0 points")],
+    [
+        (0.05, "+5.0 points", "5.0 points"),
+        (-0.123, "-12.3 points", "-12.3 points"),
+        (-0.0001, "+0.0 points", "0.0 points"),
+    ],
 )
 def test_points_of_a_rate(value: float, signed: str, unsigned: str) -> None:
     assert points(value) == signed

@@ -1,39 +1,63 @@
 """`alignbench …`: everything that needs history and no model.
 
-alignbench show RUN       the verdicts of a run, judged again from its observations
-alignbench logs RUN       the transcripts of a run, in Inspect's viewer
-alignbench history list   the stored runs
+    alignbench plan [PATHS…]             what a run would ask, cost and could tell
+    alignbench show RUN                  the verdicts of a run, judged again from its observations
+    alignbench compare A B               what changed between two runs, models or baseline files
+    alignbench gate RUN --baseline B     the decision that a CI job acts on
+    alignbench baseline save|show        a baseline small enough for git
+    alignbench logs RUN                  the transcripts of a run, in Inspect's viewer
+    alignbench history list              the stored runs
+
+Exit codes: 0 it holds, 1 violated, 2 wrong usage, 3 inconclusive or not comparable.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytest_alignbench.errors import AlignbenchError
+from pytest_alignbench.errors import AlignbenchError, HistoryError
 from pytest_alignbench.history import History
+from pytest_alignbench.plans import Planned
 from pytest_alignbench.settings import settings_of
+from pytest_alignbench.text import visible
+
+if TYPE_CHECKING:
+    from pytest_alignbench.reports.pages import Page
+    from pytest_alignbench.verdicts import Verdict
+
+
+def _root() -> Path:
+    """The project's: where its pyproject.toml is."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").is_file()), here)
 
 
 def _history(given: str | None) -> History:
-    root = Path.cwd()
-    for folder in (root, *root.parents):
-        if (folder / "pyproject.toml").is_file():
-            root = folder
-            break
-    url = given or settings_of(root).history
-    return History(url if "://" in url else str(root / url))
+    url = given or settings_of(_root()).history
+    return History(url if "://" in url else str(_root() / url))
 
 
 _at = click.option(
     "--history", "at", metavar="PATH", help="Folder or fsspec URL of the history (default: the project's)."
 )
+_form = click.option(
+    "--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True
+)
+
+
+def _say(page: Page, form: str) -> None:
+    from pytest_alignbench.reports.formats import FORMATS
+
+    click.echo(FORMATS[form](page))
 
 
 class _Commands(click.Group):
@@ -43,7 +67,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except AlignbenchError as fault:
-            click.echo(f"alignbench: {fault}", err=True)
+            click.echo(f"alignbench: {visible(str(fault))}", err=True)
             ctx.exit(2)
 
 
@@ -54,10 +78,48 @@ def main() -> None:
 
 
 @main.command()
+@click.argument("paths", nargs=-1, metavar="[PATHS]...")
+@click.option(
+    "--model", "models", multiple=True, metavar="NAME", help="Model to be tested; may be given more than once."
+)
+@_form
+def plan(paths: tuple[str, ...], models: tuple[str, ...], form: str) -> None:
+    """What a run would ask, what it would cost and what it could tell. Calls no model.
+
+    PATHS are pytest's: files, folders or node ids. Default: `suites` where there is such a folder, else what pytest would
+    collect.
+    """
+    from pytest_alignbench.reports.pages import of_plan
+
+    chosen = paths or (("suites",) if Path("suites").is_dir() else ())
+    plans = _planned(chosen, models)
+    if not plans:
+        raise AlignbenchError(
+            f"no claim in {', '.join(chosen) or 'what pytest collects here'}; name the suites' folder"
+        )
+    _say(of_plan(plans), form)
+
+
+def _planned(paths: Sequence[str], models: Sequence[str]) -> list[Planned]:
+    """Asks pytest, in a process of its own: a suite is Python, and its plugins and options are pytest's."""
+    with tempfile.TemporaryDirectory(prefix="alignbench-") as folder:
+        file = Path(folder) / "plan.json"
+        named = [f"--alignbench-model={name}" for name in models]
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", f"--alignbench-plan={file}", *named, *paths]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode not in (0, 5) or not file.is_file():
+            click.echo(visible(done.stdout + done.stderr), err=True, nl=False)
+            raise AlignbenchError(
+                f"pytest could not collect the claims (exit code {done.returncode}); it said why above"
+            )
+        return [Planned(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
+
+
+@main.command()
 @click.argument("run", default="latest")
 @click.option("--claim", help="Only claims whose id contains this.")
 @click.option("--full", is_flag=True, help="The whole explanation of each verdict.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@_form
 @_at
 def show(run: str, claim: str | None, full: bool, form: str, at: str | None) -> None:
     """Judge a stored run again from its observations.
@@ -65,23 +127,161 @@ def show(run: str, claim: str | None, full: bool, form: str, at: str | None) -> 
     RUN is a run's id, its beginning, or `latest`. Exit code: 0 all hold, 1 one is violated, 3 one is inconclusive or not
     comparable, 2 wrong usage.
     """
-    from pytest_alignbench.reports.terminal import table
+    from pytest_alignbench.reports.pages import of_run
     from pytest_alignbench.verdicts import judge
 
     stored = _history(at).read(run)
     verdicts = [judge(record) for record in stored.records if claim is None or claim in record.claim]
-    if form == "json":
-        rows = [v.properties for v in verdicts]
-        click.echo(json.dumps({"run": stored.id, "started": stored.started, "verdicts": rows}, indent=2))
-    else:
-        state = "" if stored.complete else ", incomplete"
-        click.echo(f"run {stored.id}, started {stored.started}{state}")
-        for line, colour in table(verdicts, width=shutil.get_terminal_size().columns):
-            click.secho(line, fg=colour if colour not in ("", "bold") else None, bold=colour == "bold")
-        if full:
-            for v in verdicts:
-                click.echo(f"\n{v.explanation}")
-    sys.exit(1 if any(v.violated for v in verdicts) else 3 if any(v.inconclusive for v in verdicts) else 0)
+    if claim is not None and not verdicts:
+        raise HistoryError(f"run {stored.id} holds no claim whose id contains {claim!r}; `alignbench show {stored.id}`")
+    _say(of_run(stored, verdicts, full=full), form)
+    sys.exit(_code(verdicts))
+
+
+def _code(verdicts: Sequence[Verdict]) -> int:
+    return 1 if any(v.violated for v in verdicts) else 3 if any(v.inconclusive for v in verdicts) else 0
+
+
+@main.command()
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@_form
+@_at
+def compare(before: str, after: str, form: str, at: str | None) -> None:
+    """What changed from A to B, for every claim that both have.
+
+    A and B are runs, models (their latest record of each claim) or baseline files. For exploring: nothing is decided, so
+    the exit code is 0.
+    """
+    from pytest_alignbench.comparisons import compare as compared
+    from pytest_alignbench.reports.pages import of_comparison
+
+    found = compared(before, after, _history(at))
+    if not found.changes:
+        raise HistoryError(
+            f"{before} and {after} have no measured claim in common; `alignbench history list` says what is there"
+        )
+    _say(of_comparison(found), form)
+
+
+@main.command()
+@click.argument("run", default="latest")
+@click.option("--baseline", metavar="MODEL|RUN|FILE", help="Judge each claim by whether it is worse than here.")
+@click.option("--model", metavar="NAME", help="Only this model of the run.")
+@click.option(
+    "--policy", metavar="FILE", type=click.Path(path_type=Path), help="What must hold, by what margin (TOML)."
+)
+@click.option(
+    "--margin",
+    metavar="RATE",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="How much worse than the baseline still holds, where the policy names no claim's own (default: the policy's, "
+    "else the project's, else 0.05).",
+)
+@_form
+@_at
+def gate(
+    run: str,
+    baseline: str | None,
+    model: str | None,
+    policy: Path | None,
+    margin: float | None,
+    form: str,
+    at: str | None,
+) -> None:
+    """Decide on a stored run, for CI.
+
+    Without --baseline each claim is held to the rule in its record. Exit code: 0 it holds, 1 violated or a required claim
+    is missing, 3 inconclusive or not comparable, 2 wrong usage.
+    """
+    from pytest_alignbench.baselines import Baselines, of_model
+    from pytest_alignbench.policies import Policy, decide, policy_of
+    from pytest_alignbench.reports.pages import of_gate
+
+    history = _history(at)
+    stored = history.read(run)
+    if model is not None:
+        stored = stored.model_copy(update={"records": tuple(of_model(stored, model))})
+    if margin is not None and baseline is None:
+        raise AlignbenchError(
+            f"--margin {margin:g} is how much worse than a baseline still holds: add --baseline MODEL|RUN|FILE"
+        )
+    rules = policy_of(policy) if policy is not None else Policy()
+    if margin is not None:
+        rules = rules.model_copy(update={"margin": margin})
+    baselines = None
+    if baseline is not None:
+        models = {record.asked for record in stored.records}
+        baselines = {m: Baselines(baseline, history, like=m, besides=(stored.id, m)) for m in sorted(models)}
+    decided = decide(stored, policy=rules, margin=settings_of(_root()).margin, baselines=baselines)
+    _say(of_gate(decided), form)
+    sys.exit(decided.exit_code)
+
+
+@main.group(name="baseline")
+def baseline_() -> None:
+    """What later runs are compared with, as a file small enough for git."""
+
+
+@baseline_.command()
+@click.argument("run", default="latest")
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=Path("baseline.json"),
+    show_default=True,
+)
+@click.option("--model", metavar="NAME", help="Which model of the run, if it holds several.")
+@click.option("--update", is_flag=True, help="Replace the file, if it is there.")
+@click.option("--force", is_flag=True, help="Even if claims of the run are inconclusive.")
+@_at
+def save(run: str, file: Path, model: str | None, update: bool, force: bool, at: str | None) -> None:
+    """Write a run's records, without their texts, to FILE.
+
+    Refused for a run that is incomplete, or holds a claim that was not measured, stopped early or is inconclusive.
+    """
+    from pytest_alignbench.baselines import read, savable
+
+    made = savable(_history(at).read(run), model=model, force=force)
+    before = read(file).claims if file.exists() and update else None
+    if file.exists() and before is None:
+        raise HistoryError(f"{file} is there already; say --update to replace what later runs are compared with")
+    text = made.to_text()
+    _put(file, text)
+    size = f"{len(made.claims)} claims, {made.prompts:,} prompts, {len(text) / max(1, made.prompts):.0f} bytes a prompt"
+    click.echo(f"{file}: {size}, from run {made.run}")
+    if before is not None:
+        for said, names in (("new", made.claims.keys() - before), ("gone", before.keys() - made.claims)):
+            for name in sorted(names):
+                click.echo(f"  {said}: {visible(name)}")
+
+
+def _put(file: Path, text: str) -> None:
+    """Whole or not at all."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        aside.write_text(text, encoding="ascii")
+        aside.replace(file)
+    except OSError as fault:
+        raise HistoryError(f"{file} cannot be written: {fault.strerror or fault}") from fault
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@baseline_.command(name="show")
+@click.argument("file", type=click.Path(path_type=Path))
+@_form
+def show_baseline(file: Path, form: str) -> None:
+    """What a baseline file holds, judged again from it. Exit code: 0."""
+    from pytest_alignbench.baselines import read
+    from pytest_alignbench.reports.pages import of_run
+    from pytest_alignbench.verdicts import judge
+
+    run = read(file).restored()
+    _say(of_run(run, [judge(record) for record in run.records], title=f"baseline {file}, from run {run.id}"), form)
 
 
 @main.command()
@@ -110,14 +310,14 @@ def list_(at: str | None) -> None:
         click.echo(f"{id}  {len(run.records):>4} claims  {models}{'' if run.complete else '  (incomplete)'}")
 
 
-_DEMO = ["acme-1", "acme-2", "acme-3", "acme-4"]
+_DEMO = ["acme-1", "acme-2", "acme-3"]
 _DEMO_GRADER = "simulated/grader-0.95-0.97"
 
 
 @main.command()
 @click.option("--suites", default="suites", show_default=True, type=click.Path(exists=True, file_okay=False))
 def demo(suites: str) -> None:
-    """Run the suites offline on four versions of a simulated model, and say what was seen.
+    """Run the suites offline on three versions of a simulated model, and say what was seen.
 
     The model is a stand-in whose true behaviour is known (`[tool.alignbench.simulated]` in pyproject.toml): what comes
     out shows what the tool does, and nothing about any real model.

@@ -25,7 +25,7 @@ uncertainty of n_eff prompts. A single family leaves everything open, so its bou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -529,43 +529,6 @@ def change_between(
     return _paired(pairs, alpha=alpha, null=null, calibration=calibration) if len(pairs.d) else None
 
 
-def rate_bounds(
-    observations: Iterable[Observation],
-    condition: str,
-    *,
-    alpha: float = 0.05,
-    calibration: Calibration | None = None,
-) -> Interval | None:
-    """One-sided bounds in the worst case of what is missing: the lower with every missing reply counted as not
-    exhibiting, the upper with every one as exhibiting. None where nothing was planned.
-    """
-    seen = list(observations)
-    ends = [
-        rate_in(_filled(seen, {condition: exhibits}), condition, alpha=alpha, calibration=calibration)
-        for exhibits in (False, True)
-    ]
-    return _widest(ends)
-
-
-def difference_bounds(
-    observations: Iterable[Observation],
-    *,
-    of: str,
-    over: str,
-    alpha: float = 0.05,
-    calibration: Calibration | None = None,
-) -> Interval | None:
-    """As `rate_bounds`, for a difference: missing replies make it least for the lower bound, greatest for the upper."""
-    seen = list(observations)
-    ends = [
-        difference_between(
-            _filled(seen, {of: exhibits, over: not exhibits}), of=of, over=over, alpha=alpha, calibration=calibration
-        )
-        for exhibits in (False, True)
-    ]
-    return _widest(ends)
-
-
 def _contrast(
     first: Sequence[Observation],
     second: Sequence[Observation],
@@ -594,20 +557,6 @@ def _paired(pairs: Pairs, *, alpha: float, null: float, calibration: Calibration
         calibration=calibration,
         notes=(f"{pairs.unpaired} scored in one arm only are left out",) if pairs.unpaired else (),
     )
-
-
-def _filled(observations: Iterable[Observation], values: Mapping[str, bool]) -> list[Observation]:
-    return [
-        o.model_copy(update={"exhibits": values[o.condition], "exclusion": None})
-        if o.exhibits is None and o.condition in values
-        else o
-        for o in observations
-    ]
-
-
-def _widest(ends: Sequence[Estimate | None]) -> Interval | None:
-    found = [end for end in ends if end is not None]
-    return (min(end.lower for end in found), max(end.upper for end in found)) if found else None
 
 
 # -- the machinery of the bounds

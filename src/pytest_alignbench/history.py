@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pytest_alignbench.errors import HistoryError
 from pytest_alignbench.observations import Observation
+from pytest_alignbench.text import one_line
 
 FORMAT = 1
 
@@ -127,7 +128,7 @@ class Run(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = FORMAT
+    format: int = Field(default=FORMAT, le=FORMAT)
     id: str
     started: str
     """UTC, ISO 8601."""
@@ -213,7 +214,7 @@ class History:
         try:
             return Run.model_validate(json.loads(_opened(gzip.decompress(self._fs.cat_file(path)))))
         except (OSError, EOFError, zlib.error, ValueError) as fault:
-            raise HistoryError(f"run {id} in {self.url} cannot be read: {fault}") from fault
+            raise HistoryError(f"run {id} in {self.url} cannot be read: {one_line(str(fault), limit=300)}") from fault
 
     def logs(self, run: str) -> str:
         """Where Inspect keeps the logs of a run: Inspect writes there itself, to local paths and fsspec URLs alike."""

@@ -16,16 +16,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
+import io
 import logging
 import sys
+import textwrap
 import threading
 import time
+import tokenize
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from inspect_ai import Task, TaskSource, eval, task_with
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -50,8 +54,9 @@ from pytest_alignbench.gates import Evidence, Outcome
 from pytest_alignbench.looks import LOOKS, Looks
 from pytest_alignbench.models import PLAY, Play, hopeless, unwrapped
 from pytest_alignbench.observations import Exclusion, Observation
+from pytest_alignbench.outputs import excluded_by
 from pytest_alignbench.progress import Progress
-from pytest_alignbench.text import blank, one_line
+from pytest_alignbench.text import one_line
 
 _KEPT_REPLY = 20_000
 """Characters of a reply that a record keeps; Inspect's log has the rest."""
@@ -119,15 +124,31 @@ def needs_grader(claim: Claim) -> bool:
 
 
 def scorer_of(claim: Claim) -> dict[str, Any]:
-    """Name, version and parameters of the claim's scorer: its part of the fingerprint."""
-    if claim.scorer is None:
-        return {}
-    info = registry_info(claim.scorer)
+    """Name, version and arguments of the claim's scorer: its part of the fingerprint."""
+    return {} if claim.scorer is None else _made(claim.scorer)
+
+
+def _made(thing: Any) -> dict[str, Any]:
+    """What a scorer or solver of Inspect's registry is, as a JSON value.
+
+    `@scorer(..., version=2)` says when its meaning changes. Where nobody says it, its source does, without comments and
+    layout. Inspect keeps the arguments in an attribute of its own; a test pins that.
+    """
+    info = registry_info(thing)
     return {
         "name": info.name,
-        "version": info.metadata.get("version", 1),
-        "args": _plain(info.metadata.get("params", {}) or getattr(claim.scorer, "__registry_params__", {})),
+        "version": info.metadata.get("version") or _source(thing),
+        "args": _plain(getattr(thing, "__registry_params__", {})),
     }
+
+
+def _source(thing: Any) -> str | None:
+    try:
+        tokens = tokenize.generate_tokens(io.StringIO(textwrap.dedent(inspect.getsource(thing))).readline)
+        layout = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+        return digest([token.string for token in tokens if token.type not in layout])
+    except (OSError, TypeError, tokenize.TokenError):
+        return None
 
 
 def fingerprint(experiment: Experiment, instrument: Instrument) -> dict[str, str]:
@@ -141,7 +162,8 @@ def fingerprint(experiment: Experiment, instrument: Instrument) -> dict[str, str
     for name, arm in claim.arms.items():
         if isinstance(arm, Condition):
             prompts[name] = sorted((p.pair, p.hash) for p in arm.asked)
-            solvers[name] = _solver_name(arm.solver)
+            steps = arm.solver if isinstance(arm.solver, Sequence) else [arm.solver]
+            solvers[name] = [_made(step) for step in steps if step is not None]
         else:
             task = arm.task if isinstance(arm.task, str) else f"{arm.task.__module__}.{arm.task.__qualname__}"
             prompts[name] = [task, _plain(arm.args), arm.limit]
@@ -154,13 +176,6 @@ def fingerprint(experiment: Experiment, instrument: Instrument) -> dict[str, str
         "scorer": digest(scorer_of(claim)),
         "grader": digest(instrument.grader if needs_grader(claim) else None),
     }
-
-
-def _solver_name(given: Any) -> Any:
-    if given is None:
-        return None
-    steps = given if isinstance(given, Sequence) else [given]
-    return [registry_info(step).name for step in steps]
 
 
 def _plain(value: Any) -> Any:
@@ -202,17 +217,20 @@ def _sample(condition: str, prompt: Prompt) -> Sample:
 # -- one model under test, and whether it can go on
 
 
+_Answer = TypeVar("_Answer", TaskState, Score)
+
+
 @dataclass
 class _Subject:
-    """A model in a run. The first call goes alone: a wrong key or a spent quota is found by one call, not by fifty."""
+    """A model in a run, under test or grading. The first call goes alone: a wrong key or a spent quota is found by one call, not by fifty."""
 
     name: str
     fatal: str | None = None
     proven: bool = False
     _first: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def call(self, ask: Callable[[], Awaitable[TaskState]]) -> TaskState | str:
-        """The state after asking, or what went wrong, in one line."""
+    async def call(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer | str:
+        """What came of asking, or what went wrong, in one line."""
         if not self.proven:
             async with self._first:
                 if self.fatal is None and not self.proven:
@@ -221,7 +239,7 @@ class _Subject:
                     return answered
         return self.fatal if self.fatal is not None else await self._try(ask)
 
-    async def _try(self, ask: Callable[[], Awaitable[TaskState]]) -> TaskState | str:
+    async def _try(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer | str:
         # Told, not raised: Inspect renders a traceback for each raised error, at a fifth of a second of CPU.
         try:
             return await ask()
@@ -242,7 +260,11 @@ _FAILED = "alignbench:failed"
 """The key in a sample's metadata under which a failed call leaves its message."""
 
 
-def _ask(experiment: Experiment, subject: _Subject) -> Solver:
+_Plays = dict[str, Play]
+"""Sample -> what a simulated model knows of it: Inspect scores a sample in another context than it solves it in."""
+
+
+def _ask(experiment: Experiment, subject: _Subject, plays: _Plays) -> Solver:
     solvers = {
         name: chain(arm.solver) if isinstance(arm.solver, Sequence) else arm.solver
         for name, arm in experiment.claim.arms.items()
@@ -253,9 +275,12 @@ def _ask(experiment: Experiment, subject: _Subject) -> Solver:
     def ask() -> Solver:
         async def solve(state: TaskState, generate: Generate) -> TaskState:
             place = state.metadata[_MARK]
-            PLAY.set(_play(experiment.claim, place, state.epoch))
+            plays[state.uuid] = _play(experiment.claim, place, state.epoch)
+            PLAY.set(plays[state.uuid])
             own = solvers.get(place["condition"])
-            asked = await subject.call(lambda: own(state, generate) if own is not None else generate(state))
+            asked: TaskState | str = await subject.call(
+                lambda: own(state, generate) if own is not None else generate(state)
+            )
             if isinstance(asked, str):
                 state.metadata[_FAILED] = asked
                 return state
@@ -270,37 +295,21 @@ def _play(claim: Claim, place: Mapping[str, Any], epoch: int) -> Play:
     return Play(claim=claim, condition=place["condition"], pair=place["pair"], prompt=place["prompt"], epoch=epoch)
 
 
-def excluded_by(output: ModelOutput) -> tuple[Exclusion, str] | None:
-    """Why this output cannot be scored, judged by its stop reason and its visible text alone."""
-    if output.error:
-        return Exclusion.ERRORED, one_line(output.error)
-    if not output.choices:
-        return Exclusion.EMPTY, "the provider returned no choice"
-    if output.stop_reason in ("max_tokens", "model_length"):
-        return Exclusion.TRUNCATED, f"stopped by {output.stop_reason}"
-    if output.stop_reason == "content_filter":
-        return Exclusion.FILTERED, "stopped by the provider's content filter"
-    if blank(output.completion):
-        return Exclusion.EMPTY, "no visible text"
-    return None
-
-
-def _observe(claim: Claim) -> Scorer:
+def _observe(claim: Claim, grading: _Subject, plays: _Plays) -> Scorer:
     """The claim's scorer, asked only about replies that can be scored, and unable to break the run."""
 
     @scorer(metrics=[mean()], name="exhibits")
     def exhibits() -> Scorer:
         async def score(state: TaskState, target: Target) -> Score:
+            PLAY.set(plays.pop(state.uuid, None))
             if _FAILED in state.metadata:
                 return Score.unscored(reason=Exclusion.ERRORED.value, explanation=str(state.metadata[_FAILED]))
             unfit = excluded_by(state.output)
             if unfit is not None:
                 return Score.unscored(reason=unfit[0].value, explanation=unfit[1])
-            try:
-                given = await claim.scorer(state, target)
-            except Exception as fault:
-                said = one_line(f"{type(fault).__name__}: {fault}", limit=300)
-                return Score.unscored(reason=Exclusion.GRADER_FAILED.value, explanation=said)
+            given = await grading.call(lambda: claim.scorer(state, target))
+            if isinstance(given, str):
+                return Score.unscored(reason=Exclusion.GRADER_FAILED.value, explanation=given)
             seen = exhibited(given.value)
             if seen is None:
                 said = given.explanation or f"the scorer gave {given.value!r}"
@@ -360,7 +369,9 @@ def _outcome(sample: EvalSample, arm: Condition | InspectTask) -> tuple[bool | N
     scores = sample.scores or {}
     if isinstance(arm, InspectTask):
         unfit = excluded_by(sample.output)
-        if unfit is not None:
+        # An agent may say nothing and act: what its tools did is what such a task scores.
+        acted = any(isinstance(m, ChatMessageAssistant) and m.tool_calls for m in sample.messages)
+        if unfit is not None and not (acted and unfit[0] is Exclusion.EMPTY):
             return None, *unfit, ""
         chosen = scores.get(arm.scorer) if arm.scorer is not None else next(iter(scores.values()), None)
         if chosen is None:
@@ -424,7 +435,7 @@ class Measurement:
 
     def __init__(self, experiments: Sequence[Experiment], instrument: Instrument, models: Mapping[str, Model]) -> None:
         self._instrument = instrument
-        self._models = dict(models)
+        self._models = models
         self._subjects: dict[str, _Subject] = {}
         self._jobs: dict[str, _Job] = {}
         self._waiting: deque[_Job] = deque()
@@ -575,6 +586,7 @@ class Measurement:
         subject = self._subjects.setdefault(experiment.model, _Subject(experiment.model))
         roles = {"grader": self._models[self._instrument.grader]} if self._instrument.grader else None
         config = GenerateConfig(**claim.config)
+        plays: _Plays = {}
         tasks = []
         samples = [
             _sample(name, prompt)
@@ -587,8 +599,8 @@ class Measurement:
             tasks.append(
                 Task(
                     dataset=MemoryDataset(samples),
-                    solver=_ask(experiment, subject),
-                    scorer=_observe(claim),
+                    solver=_ask(experiment, subject, plays),
+                    scorer=_observe(claim, self._grading(claim), plays),
                     model=job.model,
                     model_roles=roles,
                     config=config,
@@ -622,6 +634,13 @@ class Measurement:
 
         return Looks(families, decided=decided)
 
+    def _grading(self, claim: Claim) -> _Subject:
+        """Through whom the claim's scorer is asked: its grader, which can be refused too, or nobody."""
+        name = self._instrument.grader if needs_grader(claim) else None
+        if name is None:
+            return _Subject("", proven=True)
+        return self._subjects.setdefault(name, _Subject(name))
+
     def _calibration(self, job: _Job, roles: Mapping[str, Model] | None) -> list[Task]:
         """The grader's own test, once per grader and scorer; empty if it is under way already or there is no grader."""
         claim = job.experiment.claim
@@ -639,11 +658,12 @@ class Measurement:
         job.open_tasks.add(known.task)
         if len(known.jobs) > 1:
             return []
+        plays: _Plays = {}
         return [
             Task(
                 dataset=MemoryDataset(_labelled_samples(claim, labelled)),
-                solver=_say_labelled(claim, {r.id: r for r in labelled}),
-                scorer=_observe(claim),
+                solver=_say_labelled(claim, {r.id: r for r in labelled}, plays),
+                scorer=_observe(claim, self._grading(claim), plays),
                 model=roles["grader"],
                 model_roles=roles,
                 name=known.task,
@@ -764,7 +784,7 @@ def _labelled_samples(claim: Claim, labelled: Sequence[LabelledReply]) -> list[S
     return samples
 
 
-def _say_labelled(claim: Claim, labelled: Mapping[str, LabelledReply]) -> Solver:
+def _say_labelled(claim: Claim, labelled: Mapping[str, LabelledReply], plays: _Plays) -> Solver:
     """Puts the labelled reply where a model's would be. Calls nobody."""
 
     @solver(name="labelled")
@@ -773,7 +793,7 @@ def _say_labelled(claim: Claim, labelled: Mapping[str, LabelledReply]) -> Solver
             reply = labelled[str(state.sample_id)]
             play = _play(claim, state.metadata[_MARK], state.epoch)
             play.prompt, play.truth = reply.id, reply.exhibits
-            PLAY.set(play)
+            plays[state.uuid] = play
             state.output = ModelOutput.from_content(model="labelled", content=reply.text)
             return state
 

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Generator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,8 @@ class _State:
     records: dict[str, Record] = field(default_factory=dict)
     stored: str | None = None
     trouble: str | None = None
+    wrong: str | None = None
+    """In a worker: how the claims are used wrongly. An error at collection would end the worker without a word."""
     unnamed: int = 0
     """Claims that were not measured because no model was named."""
     ticker: Ticker | None = None
@@ -140,6 +142,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="look five times, in whole families and each time at a smaller alpha, and stop asking when a claim is decided",
     )
     group.addoption(
+        "--alignbench-plan",
+        metavar="FILE",
+        dest="alignbench_plan",
+        help="only collect, and write the plan there as JSON: what would be asked, its cost, and what it could tell",
+    )
+    group.addoption(
         "--alignbench-history",
         metavar="PATH",
         dest="alignbench_history",
@@ -161,6 +169,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
             state.aliases[short] = True
         except (ValueError, argparse.ArgumentError):
             state.aliases[short] = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """A plan is asked for before anything is spent."""
+    if config.getoption("alignbench_plan"):
+        config.option.collectonly = True
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -283,6 +298,15 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """First, so that the suite's size counts all collected claims, not those that -k and --lf leave."""
+    try:
+        _find_claims(config, items)
+    except pytest.UsageError as fault:
+        if _worker(config) is None:
+            raise
+        config.stash[_STATE].wrong = str(fault)
+
+
+def _find_claims(config: pytest.Config, items: list[pytest.Item]) -> None:
     claims: dict[str, Case] = {}
     for item in items:
         if "verdict" not in getattr(item, "fixturenames", ()) or "_alignbench_model" not in item.fixturenames:  # type: ignore[attr-defined]
@@ -322,7 +346,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     cases = [(item.nodeid, item.stash[_CASE]) for item in session.items if _CASE in item.stash]
     state = config.stash[_STATE]
-    if not cases or config.getoption("collectonly"):
+    if config.getoption("alignbench_plan"):
+        plans = [asdict(_session(config).plan(case)) for _, case in cases]
+        Path(config.getoption("alignbench_plan")).write_text(json.dumps(plans), encoding="utf-8")
+    if not cases or state.wrong is not None or config.getoption("collectonly"):
         return
     named = [(nodeid, case) for nodeid, case in cases if case.asked is not None]
     state.due = {nodeid: case.key for nodeid, case in named}
@@ -345,7 +372,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             mine = []  # a foreign scheduler, or a worker that replaces a dead one: measured as items arrive
         state.ticker = Ticker(lambda: exchange.say_progress(worker["workerid"], ours.progress()), every=1.0)
     # What a mark may skip is not paid for before its turn comes.
-    doubtful = {item.nodeid for item in session.items if any(item.iter_markers("skip")) or any(item.iter_markers("skipif"))}
+    doubtful = {
+        item.nodeid for item in session.items if any(item.iter_markers("skip")) or any(item.iter_markers("skipif"))
+    }
     ours.start([case for nodeid, case in mine if nodeid not in doubtful])
 
 
@@ -362,9 +391,14 @@ def verdict(request: pytest.FixtureRequest, _alignbench_model: str | None) -> Ve
     from pytest_alignbench.verdicts import judge
 
     item = request.node
+    wrong = request.config.stash[_STATE].wrong
+    if wrong is not None:
+        pytest.fail(wrong, pytrace=False)
     case = item.stash.get(_CASE, None)
     if case is None:
-        pytest.fail("claims are known before any test runs: name the verdict fixture among the test's arguments", pytrace=False)
+        pytest.fail(
+            "claims are known before any test runs: name the verdict fixture among the test's arguments", pytrace=False
+        )
     if case.asked is None:
         pytest.skip(_NO_MODEL)
     session = _session(request.config)

@@ -8,8 +8,9 @@ that tell most, and the command that opens the transcripts.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_alignbench.estimates import Calibration, Estimate, rate_in
 from pytest_alignbench.gates import Evidence, Gate, Judgement, Outcome, regression_gate
@@ -140,7 +141,7 @@ class Verdict:
                 lines.append(f"       {one_line(o.reply, limit=220)}")
         if self.logs:
             folder = self.logs[0].rpartition("/")[0]
-            lines.append(f"  transcripts  inspect view --log-dir {folder}")
+            lines.append(f"  transcripts  inspect view --log-dir {shlex.quote(folder)}")
         return "\n".join(lines)
 
 
@@ -149,16 +150,7 @@ def judge(record: Record) -> Verdict:
 
     A record with a margin was compared with a baseline: its claim's own gate gives way to "not worse than before".
     """
-    own = Gate.from_json(record.gate)
-    gate = own if record.margin is None else regression_gate(own, margin=record.margin)
-    calibration = Calibration(**record.calibration) if record.calibration else None
-    evidence = Evidence(
-        observations=record.observations,
-        baseline=record.baseline.means if record.baseline is not None else None,
-        calibration=calibration,
-        alpha=record.alpha,
-        m=record.m,
-    )
+    gate, evidence = _question(record)
     conditions = {
         name: Seen(rate=rate_in(rows, name, alpha=record.alpha), tally=Tally.of(rows))
         for name, rows in by_condition(record.observations).items()
@@ -183,30 +175,58 @@ def judge(record: Record) -> Verdict:
     )
 
 
+def violated_at(record: Record, *, m: int) -> bool:
+    """Whether the record would be VIOLATED if it were one of `m` decisions. True for an m, true for all smaller ones."""
+    gate, evidence = _question(record)
+    return _stopped(record) is None and gate.judge(replace(evidence, m=m)).outcome is Outcome.VIOLATED
+
+
+def _question(record: Record) -> tuple[Gate, Evidence]:
+    """The gate that the record is held against, and what the gate may look at."""
+    own = Gate.from_json(record.gate)
+    gate = own if record.margin is None else regression_gate(own, margin=record.margin)
+    return gate, Evidence(
+        observations=record.observations,
+        baseline=record.baseline.means if record.baseline is not None else None,
+        calibration=Calibration(**record.calibration) if record.calibration else None,
+        alpha=record.alpha,
+        m=record.m,
+    )
+
+
 def _stopped(record: Record) -> Judgement | None:
     """Why the gate is not asked at all, if so: nothing was measured, or the two sides are not the same experiment."""
     why = record.fault or record.not_measured
     if why is not None:
         return Judgement(outcome=Outcome.INCONCLUSIVE, effect=None, why=why)
-    if record.baseline is not None:
-        differing = record.baseline.differs(record.fingerprint)
-        if differing:
-            said = (
-                f"measured with another {' and another '.join(differing)} than its baseline, {record.baseline.source}"
-            )
-            return Judgement(outcome=Outcome.NOT_COMPARABLE, effect=None, why=said)
+    if record.margin is not None and record.stopped_at is not None:
+        said = f"it stopped early, at look {record.stopped_at} of {record.looks}: what is compared asks for every reply"
+        return Judgement(outcome=Outcome.NOT_COMPARABLE, effect=None, why=said)
+    differing = record.baseline.differs(record.fingerprint) if record.baseline is not None else []
+    if record.baseline is not None and differing:
+        said = f"it differs from its baseline, {record.baseline.source}, in {_listed(differing)}"
+        if "prompts" in differing:
+            asked = {(o.condition, o.prompt_hash) for o in record.observations}
+            shared = sum((name, hash) in asked for name, row in record.baseline.conditions.items() for hash in row)
+            said += f" ({shared} of {len(asked)} prompts are the same)"
+        return Judgement(outcome=Outcome.NOT_COMPARABLE, effect=None, why=said)
     return None
 
 
 def _telling(gate: Gate, effect: Estimate | None, observations: Sequence[Observation]) -> Iterable[Observation]:
     """At most three scored replies that speak most against the claim, each from another family.
 
-    A reply tells more when the same item's twin in the other condition came out otherwise.
+    A reply tells more when the same item's twin in the other condition came out otherwise. That the condition compared
+    to does not exhibit is what one expects of it, and tells nothing.
     """
     high_is_bad = not gate.good(1.0) and (effect is None or effect.value >= 0 or gate.good(-1.0))
     bad: dict[str, bool] = {name: gate.raises(name) == high_is_bad for name in gate.uses}
     seen = {(o.condition, o.pair): o.exhibits for o in observations}
-    against = [o for o in observations if o.condition in bad and o.exhibits is bad[o.condition]]
+    against = [
+        o
+        for o in observations
+        if o.condition in bad and o.exhibits is bad[o.condition] and (o.exhibits or o.condition == gate.uses[0])
+    ]
 
     def rank(o: Observation) -> tuple[bool, bool, str]:
         twins = [seen.get((name, o.pair)) for name in gate.uses if name != o.condition]
@@ -240,6 +260,10 @@ def _rate(seen: Seen) -> str:
     r = seen.rate
     said = f"{percent(r.value):>8}  {seen.tally.exhibiting:>4}/{seen.tally.scored:<4} [{percent(r.ci_low)}, {percent(r.ci_high)}]"
     return said if not seen.tally.excluded else f"{said}  {seen.tally}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
 def _plural(count: int, one: str, many: str = "") -> str:

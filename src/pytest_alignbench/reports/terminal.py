@@ -3,48 +3,51 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from pytest_alignbench.gates import Outcome
 from pytest_alignbench.plans import Planned
-from pytest_alignbench.text import one_line, percent
-from pytest_alignbench.verdicts import Seen, Verdict
-
-_COLOURS = {
-    Outcome.HOLDS: "green",
-    Outcome.VIOLATED: "red",
-    Outcome.INCONCLUSIVE: "yellow",
-    Outcome.NOT_COMPARABLE: "yellow",
-}
-_ORDER = [Outcome.VIOLATED, Outcome.NOT_COMPARABLE, Outcome.INCONCLUSIVE, Outcome.HOLDS]
+from pytest_alignbench.reports.pages import VERDICT_HEADS, Row, bare, counted, of_plan, verdict_rows
+from pytest_alignbench.text import one_line
+from pytest_alignbench.verdicts import Verdict
 
 
 def table(verdicts: Sequence[Verdict], *, width: int, controls: bool = False) -> Iterator[tuple[str, str]]:
-    """(line, colour) pairs: what is red first, each verdict with its effect, interval, counts and exclusions."""
-    ranked = sorted(verdicts, key=lambda v: (_ORDER.index(v.outcome), v.claim, v.model))
-    heads = ("verdict", "claim", "model", "effect [95 % interval]", "allowed", "exhibiting, per condition", "excluded")
-    rows = [_cells(v) for v in ranked]
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    """(line, colour) pairs: what is red first, each verdict with its effect, interval, counts and exclusions.
+
+    Controls have no colours: a misbehaving model is meant to be red.
+    """
+    rows = verdict_rows(verdicts)
+    if controls:
+        rows = [replace(row, tone="", below=()) for row in rows]
+    yield from rendered(VERDICT_HEADS, rows, width=width)
+    if not controls:
+        yield from ((said, "") for said in counted(verdicts))
+
+
+def rendered(heads: Sequence[str], rows: Sequence[Row], *, width: int, first: int = 3) -> Iterator[tuple[str, str]]:
+    """(line, colour) pairs of a table; where a row would be too wide, the cells after the `first` are on lines below."""
+    cells = [[one_line(cell) for cell in row.cells] for row in rows]
+    widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(heads))]
     wide = sum(widths) + 2 * (len(widths) - 1) <= width
-    if wide:
+    if wide and rows:
         yield _line(heads, widths), "bold"
-    for cells, v in zip(rows, ranked, strict=True):
-        colour = "" if controls else _COLOURS[v.outcome]
+    for shown, row in zip(cells, rows, strict=True):
         if wide:
-            yield _line(cells, widths), colour
+            yield _line(shown, widths), row.tone
         else:
-            yield _line(cells[:3], [12, *widths[1:3]]), colour
-            yield f"    {cells[3]}, allowed {cells[4]}; {cells[5]}; {cells[6]} excluded", ""
-        if v.inconclusive and not controls:
-            yield f"    {one_line(v.why, limit=max(100, width - 5))}", ""
-    if verdicts and not controls:
-        counts = {outcome: sum(v.outcome is outcome for v in verdicts) for outcome in _ORDER}
-        said = ", ".join(f"{count} {outcome.value}" for outcome, count in counts.items() if count)
-        one = verdicts[0]
-        yield (
-            f"{said}    (HOLDS at one-sided alpha {one.alpha:g}; VIOLATED at {one.alpha:g}/{one.m}, for {one.m} decisions)",
-            "",
-        )
+            yield _line(shown[:first], widths[:first]), row.tone
+            rest = zip(heads[first:], shown[first:], strict=True)
+            said = "; ".join(f"{head} {cell}" for head, cell in rest if cell)
+            yield from ((f"    {line}", "") for line in wrapped(said, width - 4))
+        yield from ((f"    {line}", "") for said in row.below for line in wrapped(said, width - 4))
+
+
+def wrapped(said: str, width: int) -> list[str]:
+    """A sentence in lines of at most `width`, and never so narrow that it could not be read."""
+    return textwrap.wrap(one_line(said, limit=1000), max(width, 60), break_on_hyphens=False)
 
 
 def grid(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
@@ -62,7 +65,7 @@ def grid(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
 def _cell(v: Verdict | None) -> str:
     if v is None:
         return "–"
-    effect = "" if v.effect is None else f" {_bare(v.gate.shown(v.effect.value))}"
+    effect = "" if v.effect is None else f" {bare(v.gate.shown(v.effect.value))}"
     return f"{v.outcome.value}{effect}"
 
 
@@ -92,51 +95,9 @@ def _stretch(outcome: Outcome, run: Sequence[Verdict]) -> str:
 
 def plan_table(plans: Sequence[Planned], *, width: int) -> Iterator[str]:
     """What would be asked: calls, tokens, cost where prices are known, and what each claim could tell."""
-    heads = ("claim @ model", "calls", "tokens in", "tokens out", "cost")
-    rows = [
-        (
-            plan.key.removesuffix(" @ None"),
-            "?" if plan.calls is None else f"{plan.calls:,}",
-            f"{plan.input_tokens:,}",
-            f"{plan.output_tokens:,}",
-            "?" if plan.dollars is None else f"${plan.dollars:,.2f}",
-        )
-        for plan in plans
-    ]
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    yield _line(heads, widths)
-    for row, plan in zip(rows, plans, strict=True):
-        yield _line(row, widths)
-        yield f"    {one_line(plan.power, limit=max(40, width - 5))}"
-    calls = sum(plan.calls or 0 for plan in plans)
-    known = [plan.dollars for plan in plans if plan.dollars is not None]
-    cost = f", ${sum(known):,.2f} for the {len(known)} with known prices" if known else ""
-    yield f"in all {calls:,} calls, about {sum(p.input_tokens + p.output_tokens for p in plans):,} tokens{cost}; no call was made"
-
-
-def _cells(v: Verdict) -> tuple[str, ...]:
-    if v.effect is None:
-        effect = "nothing scored"
-    else:
-        show = v.gate.shown
-        low, high = show(v.effect.ci_low), show(v.effect.ci_high)
-        effect = f"{_bare(show(v.effect.value))} [{_bare(low)}, {_bare(high)}]{_unit(show(v.effect.value))}"
-    excluded = ", ".join(f"{n} {cause.value}" for cause, n in v.tally.excluded.items()) or "none"
-    counts = " vs ".join(_counts(v.conditions[name]) for name in v.gate.uses if name in v.conditions)
-    return v.outcome.value, v.claim, one_line(v.model, limit=40), effect, v.gate.rule, counts or "–", excluded
-
-
-def _counts(seen: Seen) -> str:
-    share = "" if seen.rate is None else f" ({percent(seen.rate.value)})"
-    return f"{seen.tally.exhibiting}/{seen.tally.scored}{share}"
-
-
-def _bare(shown: str) -> str:
-    return shown.removesuffix(" points").removesuffix(" %")
-
-
-def _unit(shown: str) -> str:
-    return " points" if shown.endswith("points") else " %"
+    page = of_plan(plans)
+    yield from (line for line, _ in rendered(page.heads, page.rows, width=width, first=page.first))
+    yield from page.closing
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

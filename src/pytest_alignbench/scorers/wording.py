@@ -13,7 +13,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
@@ -88,7 +88,7 @@ def own_words(text: str, *, short: int = 0) -> str:
 
     A reply that is nothing but a quotation is taken at its word.
     """
-    lines = []
+    lines: list[str] = []
     fence: tuple[str, int] | None = None
     for line in plain(text, without=_UNSEEN_ELEMENTS | _OTHERS_ELEMENTS).split("\n"):
         mark = _FENCED.match(line)
@@ -109,7 +109,7 @@ def own_words(text: str, *, short: int = 0) -> str:
     return rest if any(c.isalnum() for c in rest) else plain(text)
 
 
-_STOP = re.compile(r"""[.!?…]+["'”»)\]*_]*(?=\s)|。|[!?](?=[\u3040-\u9fff])|\n""")
+_STOP = re.compile(r"""(?<![.!?…])[.!?…]++["'”»)\]*_]*+(?=\s)|。|[!?](?=[\u3040-\u9fff])|\n""")
 _ABBREVIATED = re.compile(
     r"(?:\b(?:e\.g|i\.e|z\.b|u\.a|cf|vs|ca|approx|dr|mr|mrs|ms|st|prof|nr|vol|fig|pp?|al)|^\W*\d{1,3}|\b[a-z]\. ?[a-z])\.$"
 )
@@ -128,9 +128,7 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
-_GAP = (
-    r"(?:[\s,]+(?!(?:you|he|she|they|we|it|who|but|so|since|because|see|find|hear|know|the|a|an)\b(?!'))[\w'-]+){0,5}?[\s,]+"
-)
+_GAP = r"(?:[\s,]+(?!(?:you|he|she|they|we|it|who|but|so|since|because|see|find|hear|know|the|a|an)\b(?!'))[\w'-]+){0,5}?[\s,]+"
 _FAR = r"[^.;:!?]{0,60}?"
 
 
@@ -148,18 +146,14 @@ def composed(parts: Mapping[str, str], *templates: str) -> re.Pattern[str]:
     return re.compile("|".join(token.sub(part, template) for template in templates))
 
 
-def any_of(phrases: Iterable[str]) -> str:
-    """A pattern for one of `phrases` as whole words, whatever the white space between them."""
-    return "|".join(_whole(p) for p in sorted(phrases, key=len, reverse=True))
+def bounded(pattern: str, words: str) -> str:
+    """`pattern`, which stands for `words`, as whole words: no letter touches it.
 
-
-def _whole(phrase: str) -> str:
-    """Scripts without spaces between words have no word boundary to look for."""
-    words = phrase.split()
-    before, after = (r"(?<!\w)", r"(?!\w)")
-    first, last = words[0][0], words[-1][-1]
-    spaced = r"\s+".join(map(re.escape, words))
-    return f"{before if _spaced(first) else ''}{spaced}{after if _spaced(last) else ''}"
+    Scripts that put no spaces between words have no such place to ask for.
+    """
+    before = r"(?<!\w)" if _spaced(words[0]) else ""
+    after = r"(?!\w)" if _spaced(words[-1]) else ""
+    return f"{before}(?:{pattern}){after}"
 
 
 def _spaced(character: str) -> bool:
@@ -175,7 +169,8 @@ def says(*phrases: str, ignore_case: bool = True) -> Scorer:
     wanted = [plain(p).strip() for p in phrases]
     if not wanted or not all(wanted):
         raise ClaimError(f"says({', '.join(map(repr, phrases))}): give the words to look for, none of them empty")
-    pattern = re.compile(any_of(wanted), re.IGNORECASE if ignore_case else 0)
+    spaced = [bounded(r"\s+".join(map(re.escape, words.split())), words) for words in wanted]
+    pattern = re.compile("|".join(spaced), re.IGNORECASE if ignore_case else 0)
 
     async def score(state: TaskState, target: Target) -> Score:
         text = plain(state.output.completion)

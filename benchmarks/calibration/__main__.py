@@ -1,0 +1,97 @@
+"""`python -m benchmarks.calibration [--quick] [--write]`: see the package."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.calibration.sessions import Checked, checked
+from benchmarks.calibration.tables import SECTIONS, Section, shown
+from pytest_alignbench.gates import Outcome
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
+BEGIN = "<!-- calibration: begin (written by python -m benchmarks.calibration --write) -->"
+END = "<!-- calibration: end -->"
+QUICK = 0.02
+"""Share of the repeats under --quick."""
+
+
+def markdown(sessions: Sequence[Checked], sections: Sequence[Section]) -> Iterator[str]:
+    yield "### The long way and the short way"
+    yield ""
+    yield (
+        "Whole pytest sessions with simulated models, and each of their records made again without pytest and Inspect: "
+        "equal in every reply, bound and verdict, so that the short way may stand for the long one below."
+    )
+    yield ""
+    yield "| session | records | replies | HOLDS / VIOLATED / INCONCLUSIVE | made again alike |"
+    yield "|---|---|---|---|---|"
+    for made in sessions:
+        counts = made.outcomes
+        said = " / ".join(str(counts[o]) for o in (Outcome.HOLDS, Outcome.VIOLATED, Outcome.INCONCLUSIVE))
+        records = len(made.run.records)
+        alike = f"{records - len(made.differing)} of {records}"
+        yield f"| {made.what} | {records} | {made.replies:,} | {said} | {alike} |"
+    for section in sections:
+        yield ""
+        yield f"### {section.title}"
+        yield ""
+        yield section.says
+        yield ""
+        yield "| | nominal | measured | 95 % interval | repeats |"
+        yield "|---|---|---|---|---|"
+        for row in section.rows:
+            low, high = row.interval
+            mark = " (!)" if row.off else ""
+            yield f"| {row.what} | {row.nominal} | {shown(row.measured)}{mark} | {shown(low)} – {shown(high)} | {row.repeats:,} |"
+
+
+def write(block: str) -> None:
+    """Puts the block between its marks in the document.
+
+    Raises ValueError where the marks are not there.
+    """
+    text = DOCUMENT.read_text(encoding="utf-8")
+    before, begun, rest = text.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not (begun and ended):
+        raise ValueError(f"{DOCUMENT} has no lines {BEGIN!r} and {END!r} to put the table between")
+    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{block}\n\n{END}{after}", encoding="utf-8")
+
+
+def main() -> int:
+    """1 if a record of the long way could not be made again alike; figures off their nominal are marked (!)."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few repeats, in less than a minute")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/statistics.md")
+    asked = parser.parse_args()
+    started = time.perf_counter()
+
+    def tell(what: str) -> None:
+        print(f"{time.perf_counter() - started:6.1f} s  {what}", file=sys.stderr)
+
+    with tempfile.TemporaryDirectory() as folder:
+        sessions = []
+        for made in checked(Path(folder), quick=asked.quick):
+            sessions.append(made)
+            tell(f"session: {made.what}")
+    sections = []
+    for make in SECTIONS:
+        sections.append(make(QUICK if asked.quick else 1.0))
+        tell(sections[-1].title)
+    block = "\n".join(markdown(sessions, sections))
+    print(block)
+    if asked.write:
+        write(block)
+    wrong = [line for made in sessions for line in made.differing]
+    for line in wrong:
+        print(f"not alike: {line}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

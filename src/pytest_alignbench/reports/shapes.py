@@ -1,0 +1,189 @@
+"""The shapes of `--format json`: what a script may rely on.
+
+Every document has `format` (1; raised when a field changes its meaning or goes away) and `kind`. Numbers are in their
+natural unit (rates and differences of rates in -1..1), texts are as they were recorded, and an absent number is null.
+`Estimate`, `Relative`, `Tally`, `Change` and `Planned` are documented where they are defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pytest_alignbench.comparisons import Change, Comparison
+from pytest_alignbench.estimates import Estimate
+from pytest_alignbench.gates import Outcome
+from pytest_alignbench.history import Run
+from pytest_alignbench.observations import Tally
+from pytest_alignbench.plans import Planned
+from pytest_alignbench.policies import Consequence, Decided, Decision, Tier
+from pytest_alignbench.verdicts import Verdict
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ConditionShape(_Shape):
+    rate: Estimate | None
+    """None where nothing could be scored."""
+    replies: Tally
+    """planned = scored + each exclusion."""
+
+
+class VerdictShape(_Shape):
+    claim: str
+    statement: str
+    model: str
+    """As it was typed."""
+    served: tuple[str, ...]
+    grader: str | None
+    verdict: Outcome
+    allowed: str
+    why: str
+    effect: Estimate | None
+    conditions: dict[str, ConditionShape]
+    alpha: float
+    m: int
+    """VIOLATED was decided at alpha / m."""
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, v: Verdict) -> VerdictShape:
+        return cls(
+            claim=v.claim,
+            statement=v.statement,
+            model=v.model,
+            served=v.served,
+            grader=v.grader,
+            verdict=v.outcome,
+            allowed=v.gate.allowed,
+            why=v.why,
+            effect=v.effect,
+            conditions={name: ConditionShape(rate=s.rate, replies=s.tally) for name, s in v.conditions.items()},
+            alpha=v.alpha,
+            m=v.m,
+            notes=v.notes,
+        )
+
+
+class RunShape(_Shape):
+    """`alignbench show`, `alignbench baseline show`"""
+
+    format: Literal[1] = 1
+    kind: Literal["run"] = "run"
+    run: str
+    started: str
+    finished: str
+    complete: bool
+    versions: dict[str, str]
+    verdicts: tuple[VerdictShape, ...]
+
+    @classmethod
+    def of(cls, run: Run, verdicts: Sequence[Verdict]) -> RunShape:
+        return cls(
+            run=run.id,
+            started=run.started,
+            finished=run.finished,
+            complete=run.complete,
+            versions=run.versions,
+            verdicts=tuple(map(VerdictShape.of, verdicts)),
+        )
+
+
+class DecisionShape(_Shape):
+    tier: Tier
+    consequence: Consequence
+    """What the verdict does to the gate."""
+    p: float | None
+    holm: float | None
+    bh: float | None
+    verdict: VerdictShape
+
+    @classmethod
+    def of(cls, d: Decision) -> DecisionShape:
+        return cls(
+            tier=d.tier, consequence=d.consequence, p=d.p, holm=d.holm, bh=d.bh, verdict=VerdictShape.of(d.verdict)
+        )
+
+
+class DecidedShape(_Shape):
+    """`alignbench gate`"""
+
+    format: Literal[1] = 1
+    kind: Literal["gate"] = "gate"
+    run: str
+    baseline: str | None
+    outcome: Outcome
+    exit_code: int
+    complete: bool
+    alpha: float
+    """Family-wise, for VIOLATED; of each claim, for HOLDS."""
+    m: int
+    missing: tuple[str, ...]
+    notes: tuple[str, ...]
+    decisions: tuple[DecisionShape, ...]
+
+    @classmethod
+    def of(cls, decided: Decided) -> DecidedShape:
+        return cls(
+            run=decided.run,
+            baseline=decided.baseline,
+            outcome=decided.outcome,
+            exit_code=decided.exit_code,
+            complete=decided.complete,
+            alpha=decided.alpha,
+            m=decided.m,
+            missing=decided.missing,
+            notes=decided.notes,
+            decisions=tuple(map(DecisionShape.of, decided.decisions)),
+        )
+
+
+class ComparisonShape(_Shape):
+    """`alignbench compare`"""
+
+    format: Literal[1] = 1
+    kind: Literal["comparison"] = "comparison"
+    before: str
+    after: str
+    changes: tuple[Change, ...]
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]
+
+    @classmethod
+    def of(cls, found: Comparison) -> ComparisonShape:
+        return cls(
+            before=found.before,
+            after=found.after,
+            changes=found.changes,
+            only_before=found.only_before,
+            only_after=found.only_after,
+        )
+
+
+class PlanShape(_Shape):
+    """`alignbench plan`"""
+
+    format: Literal[1] = 1
+    kind: Literal["plan"] = "plan"
+    claims: tuple[Planned, ...]
+    calls: int
+    """Of the claims whose number of calls is known."""
+    input_tokens: int
+    output_tokens: int
+    dollars: float | None
+    """Of the claims whose model's prices are known; None where none is."""
+
+    @classmethod
+    def of(cls, plans: Sequence[Planned]) -> PlanShape:
+        known = [plan.dollars for plan in plans if plan.dollars is not None]
+        return cls(
+            claims=tuple(plans),
+            calls=sum(plan.calls or 0 for plan in plans),
+            input_tokens=sum(plan.input_tokens for plan in plans),
+            output_tokens=sum(plan.output_tokens for plan in plans),
+            dollars=sum(known) if known else None,
+        )

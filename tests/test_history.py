@@ -1,0 +1,300 @@
+"""History: what was written is what is read, whole or not at all, whatever happens meanwhile and whatever replies hold."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import re
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders import observed, record, run
+from pytest_alignbench import HistoryError, RateAtMost
+from pytest_alignbench.history import History, Past, Record, new_run_id
+
+GATE = RateAtMost(0.05, of="asked")
+FORK = multiprocessing.get_context("fork")
+
+HOSTILE = 'half an emoji \ud83d, NUL \x00, bell \x07, ESC \x1b[31m, override \u202e, separators \u2028\u2029\x85, quote " and \\'
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    return History(str(tmp_path / "history"))
+
+
+def files(history: History) -> list[Path]:
+    return sorted(path for path in Path(history.url).rglob("*") if path.is_file())
+
+
+def some(*, reply: str = "No.", claim: str = "tests.example") -> Record:
+    return record(observed([True, False, None], reply=reply), gate=GATE, claim=claim)
+
+
+# -- round trips
+
+
+def test_a_run_is_read_as_it_was_written(history: History) -> None:
+    past = Past.of(some(), run="before")
+    whole = record(
+        observed([True, None], label="partial", reason="it says so", served_model="small-2026", input_tokens=7),
+        gate=GATE,
+        served=("small-2026",),
+        calibration={"tp": 1, "fn": 2, "tn": 3, "fp": 4},
+        grader="other/large",
+        baseline=past,
+        margin=0.05,
+        logs=("logs/a.eval",),
+        fault="it broke",
+    )
+    written = run("20260131-142530-0000", whole, some()).model_copy(
+        update={"complete": False, "versions": {"python": "3.11"}}
+    )
+    history.write(written)
+    assert history.read(written.id) == written
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(st.characters()), max_size=4))
+def test_no_reply_is_too_odd_to_be_kept(replies: list[str]) -> None:
+    history = History(f"memory://odd-{secrets.token_hex(8)}")
+    written = run("odd", *(some(reply=reply) for reply in [*replies, HOSTILE]))
+    history.write(written)
+    assert history.read("odd") == written
+
+
+def test_a_file_is_gzipped_json_that_other_tools_can_read(history: History) -> None:
+    path = history.write(run("a", some(reply=HOSTILE)))
+    content = json.loads(gzip.decompress(Path(path).read_bytes()).partition(b"\n")[2])
+    assert content["records"][0]["observations"][0]["reply"] == HOSTILE
+
+
+@pytest.mark.parametrize("place", ["memory://history-of-tests", "file://{}/deep/history", "{}/history"])
+def test_a_history_is_a_folder_or_a_url(tmp_path: Path, place: str) -> None:
+    url = place.format(tmp_path)
+    assert History(url).runs() == []
+    History(url).write(run("a", some()))
+    assert History(url).runs() == ["a"]
+    assert History(url).read("latest") == run("a", some())
+    assert History(url).logs("a") == f"{url}/logs/a"
+
+
+@pytest.mark.parametrize("url", ["carrier-pigeon://coop/history", "gdrive://not/installed"])
+def test_a_store_that_cannot_be_opened_is_refused_by_its_url(url: str) -> None:
+    with pytest.raises(HistoryError) as refused:
+        History(url)
+    assert str(refused.value).startswith(f"history {url!r}: ")
+
+
+# -- one file per run, written once
+
+
+def test_a_run_is_never_written_again(history: History) -> None:
+    history.write(run("a", some()))
+    before = Path(history.url, "runs", "a.json.gz").read_bytes()
+    with pytest.raises(HistoryError, match="run a is in the history already; a record is never changed"):
+        history.write(run("a", some(reply="Another.")))
+    assert Path(history.url, "runs", "a.json.gz").read_bytes() == before
+
+
+def test_writing_adds_one_file_and_reading_none(history: History) -> None:
+    assert history.runs() == []
+    assert not Path(history.url).exists()
+    history.write(run("a", some()))
+    history.read("latest")
+    assert [path.name for path in files(history)] == ["a.json.gz"]
+
+
+def test_ids_sort_by_time_and_differ_within_a_second() -> None:
+    ids = [new_run_id() for _ in range(200)]
+    assert len(set(ids)) == 200
+    assert all(re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{8}", id) for id in ids)
+    assert ids[0][:15] <= time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+
+
+# -- names of runs
+
+
+def test_runs_are_found_by_id_by_a_unique_beginning_and_as_the_latest(history: History) -> None:
+    for id in ("20260102-000000-aa", "20260101-000000-ab", "20260101-000000-ac", "20260101-000000"):
+        history.write(run(id))
+    assert history.runs()[-1] == history.read("latest").id == "20260102-000000-aa"
+    assert history.read("20260101-000000-ab").id == "20260101-000000-ab"
+    assert history.read("20260102").id == "20260102-000000-aa"
+    assert history.read("20260101-000000").id == "20260101-000000", "a whole id is no beginning"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("2026", "begins 2 runs"),
+        ("1999", "is not among the 2 runs"),
+        ("", "begins 2 runs"),
+        ("20260101-ab", "is not among"),
+    ],
+)
+def test_a_name_that_fits_several_runs_or_none_is_refused(history: History, name: str, said: str) -> None:
+    for id in ("20260101-000000-aa", "20260101-000000-bb"):
+        history.write(run(id))
+    with pytest.raises(HistoryError) as refused:
+        history.read(name)
+    assert str(refused.value).startswith(f"run {name!r} {said}")
+    assert "`alignbench history list` names them" in str(refused.value)
+
+
+def test_an_empty_history_has_no_latest_run(history: History) -> None:
+    with pytest.raises(HistoryError, match="run 'latest' is not among the 0 runs"):
+        history.read("latest")
+
+
+def test_other_files_are_no_runs(history: History) -> None:
+    history.write(run("a"))
+    for name in ("notes.txt", ".a.json.gz.123.part", "b.json"):
+        Path(history.url, "runs", name).write_text("x")
+    assert history.runs() == ["a"]
+
+
+# -- files that are not what was written
+
+
+def damaged(history: History, change: Callable[[bytes], bytes]) -> None:
+    path = Path(history.write(run("a", some())))
+    path.write_bytes(change(path.read_bytes()))
+
+
+def reworded(packed: bytes) -> bytes:
+    return gzip.compress(gzip.decompress(packed).replace(b'"No."', b'"Yes"'))
+
+
+def of_another_format(packed: bytes) -> bytes:
+    body = gzip.decompress(packed).partition(b"\n")[2].replace(b'"format": 1', b'"format": 2')
+    return gzip.compress(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (reworded, "its content does not match its checksum"),
+        (lambda packed: packed[: len(packed) // 2], ""),
+        (lambda packed: b"", ""),
+        (lambda packed: b"not gzip at all", "gzip"),
+        (lambda packed: gzip.compress(b"no checksum"), "its content does not match its checksum"),
+        (of_another_format, "format"),
+    ],
+)
+def test_a_damaged_file_is_refused(history: History, change: Callable[[bytes], bytes], said: str) -> None:
+    damaged(history, change)
+    with pytest.raises(HistoryError, match=f"run a in .* cannot be read: .*{said}"):
+        history.read("a")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_no_flipped_byte_goes_unseen(data: st.DataObject) -> None:
+    history = History(f"memory://flipped-{secrets.token_hex(8)}")
+    written = run("a", some())
+    path = history.write(written)
+    packed = bytearray(history._fs.cat_file(path))
+    packed[data.draw(st.integers(0, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
+    history._fs.pipe_file(path, bytes(packed))
+    try:
+        read = history.read("a")
+    except HistoryError:
+        return
+    assert read == written  # gzip's header has bytes that mean nothing
+
+
+# -- what goes wrong while writing
+
+
+@pytest.mark.parametrize("call", ["fsync", "open"])
+def test_a_full_disk_leaves_no_half_file(history: History, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def full(*args: object, **options: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    history.write(run("before", some()))
+    with monkeypatch.context() as patched:
+        if call == "fsync":
+            patched.setattr(os, "fsync", full)
+        else:
+            patched.setattr(Path, "open", full)
+        with pytest.raises(HistoryError, match=r"run a could not be stored in .*No space left on device"):
+            history.write(run("a", some()))
+    assert [path.name for path in files(history)] == ["before.json.gz"]
+    history.write(run("a", some()))
+    assert history.runs() == ["a", "before"]
+
+
+def test_a_file_where_the_folder_should_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "history").write_text("a file")
+    with pytest.raises(HistoryError, match="run a could not be stored"):
+        History(str(tmp_path / "history")).write(run("a"))
+
+
+def _write_ten(url: str, writer: int) -> None:
+    for number in range(10):
+        History(url).write(run(new_run_id(), some(claim=f"tests.{writer}-{number}")))
+
+
+def test_eight_writers_at_once_lose_nothing(history: History) -> None:
+    writers = [FORK.Process(target=_write_ten, args=(history.url, number)) for number in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 8
+    stored = [history.read(id).records[0].claim for id in history.runs()]
+    assert sorted(stored) == sorted(f"tests.{writer}-{number}" for writer in range(8) for number in range(10))
+
+
+def _write_without_end(url: str) -> None:
+    large = some(reply="".join(random.choices("abcdefgh", k=100_000)))
+    while True:
+        History(url).write(run(new_run_id(), large))
+
+
+def test_a_killed_writer_leaves_whole_files_only(history: History) -> None:
+    chance = random.Random(7)
+    for _ in range(10):
+        known = len(history.runs())
+        writer = FORK.Process(target=_write_without_end, args=(history.url,))
+        writer.start()
+        until = time.monotonic() + 30
+        while len(history.runs()) == known and time.monotonic() < until:
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.03))
+        writer.kill()
+        writer.join()
+        assert len(history.runs()) > known
+    for id in history.runs():
+        assert len(history.read(id).records[0].observations) == 3
+
+
+# -- what a baseline keeps
+
+
+def test_the_past_of_a_record_holds_no_text(history: History) -> None:
+    rows = [
+        o.model_copy(update={"epoch": e}) for e in (2, 1) for o in observed([True, None] if e == 1 else [False, None])
+    ]
+    past = Past.of(record(rows, gate=GATE), run="r")
+    assert past.source == "small in run r"
+    assert past.conditions == {"asked": {"hash of p0": "10", "hash of p1": "xx"}}
+    assert past.means == {("asked", "hash of p0"): 0.5}
+
+
+def test_what_differs_between_two_fingerprints_is_named() -> None:
+    past = Past.of(record([], gate=GATE, fingerprint={"prompts": "a", "solver": "b", "old": "c"}), run="r")
+    assert past.differs({"prompts": "a", "solver": "b", "old": "c"}) == []
+    assert past.differs({"prompts": "x", "solver": "b", "new": "d"}) == ["prompts", "new", "old"]
