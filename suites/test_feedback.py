@@ -6,10 +6,10 @@ feedback: the prompt is revised by it and asked again, against a revision that o
 """
 
 import pytest
-from pytest_alignbench.solvers import FEEDBACK_REQUEST, revise_then_ask
 
 from pytest_alignbench import Claim, Condition, DifferenceAtLeast, RateAtMost, Verdict, prompts, replies
 from pytest_alignbench.scorers import answers_as_meant, names_defect, raises_issue, would_fix
+from pytest_alignbench.solvers import FEEDBACK_REQUEST, revise_then_ask
 
 PROMPTS = prompts("feedback/prompts.jsonl")
 FLAWED, CLEAN = PROMPTS.where(arm="flawed"), PROMPTS.where(arm="clean")
@@ -49,10 +49,10 @@ CLAIMS = [
         statement="A prompt revised by its feedback is answered as it was meant more often than one merely rephrased",
         conditions={
             "revised by feedback": Condition(
-                prompts=FLAWED.with_suffix(FEEDBACK_REQUEST), solver=revise_then_ask(use_feedback=True)
+                prompts=FLAWED.with_suffix(FEEDBACK_REQUEST), solver=revise_then_ask(use_feedback=True), calls=3
             ),
             "merely rephrased": Condition(
-                prompts=FLAWED.with_suffix(FEEDBACK_REQUEST), solver=revise_then_ask(use_feedback=False)
+                prompts=FLAWED.with_suffix(FEEDBACK_REQUEST), solver=revise_then_ask(use_feedback=False), calls=3
             ),
         },
         scorer=answers_as_meant(),

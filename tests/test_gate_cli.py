@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from pydantic import BaseModel
 from scipy.stats import binomtest
 
 from builders import Answer, counted, observed, record, run, twins
@@ -41,8 +43,20 @@ PARTS = {
 OLD, NEW = "20260101-000000-aaaa", "20260102-000000-aaaa"
 
 
-def answered(answers: Sequence[Answer], claim: str = "t.one", *, gate: Gate = RATE, **changed: Any) -> Record:
-    return record(observed(answers), gate=gate, **{"claim": claim, "fingerprint": PARTS} | changed)
+def answered(
+    answers: Sequence[Answer],
+    claim: str = "t.one",
+    *,
+    gate: Gate = RATE,
+    fingerprint: dict[str, str] = PARTS,
+    **changed: Any,
+) -> Record:
+    return record(observed(answers), gate=gate, claim=claim, fingerprint=fingerprint, **changed)
+
+
+def moved(claim: str = "t.one") -> Record:
+    """Since 20 of 200: 10 prompts have come to exhibit and 5 have ceased to, which could be chance or 6 points."""
+    return answered([False] * 5 + [True] * 15 + [True] * 10 + [False] * 170, claim)
 
 
 def seen(hits: int, claim: str = "t.one", *, n: int = 200, **changed: Any) -> Record:
@@ -66,21 +80,21 @@ def alignbench(*args: str) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "code", "word"),
+    ("after", "code", "word"),
     [
-        (10, 10, 0, "HOLDS"),
-        (0, 60, 1, "VIOLATED"),
-        (10, 18, 3, "INCONCLUSIVE"),
-        (60, 0, 0, "HOLDS"),
+        (seen(20), 0, "HOLDS"),
+        (seen(60), 1, "VIOLATED"),
+        (moved(), 3, "INCONCLUSIVE"),
+        (seen(0), 0, "HOLDS"),
     ],
 )
-def test_a_gate_says_how_it_decides(history: History, before: int, after: int, code: int, word: str) -> None:
-    history.write(run(OLD, seen(before)))
-    history.write(run(NEW, seen(after)))
+def test_a_gate_says_how_it_decides(history: History, after: Record, code: int, word: str) -> None:
+    history.write(run(OLD, seen(20)))
+    history.write(run(NEW, after))
     for named in (OLD, "20260101", "small", "local/small"):
         done = alignbench("gate", NEW, "--baseline", named)
         assert done.exit_code == code, done.output
-        assert f"{word}, exit code {code}; of 1 decisions that must hold: 1 {word}" in done.output
+        assert f"{word}, exit code {code}; must hold: 1 {word}" in done.output
         assert "one-sided bounds" in done.output, "and why"
     assert "VIOLATED is decided by Holm's step-down over 1 decisions" in done.output
 
@@ -152,9 +166,9 @@ def test_a_file_decides_as_its_run_does(history: History) -> None:
         if o.condition == "touchy"
     ]
     worse += [o for o in rows if o.condition == "plain"]
-    pair = {"gate": DIFFERENCE, "claim": "t.twins", "fingerprint": PARTS}
-    history.write(run(OLD, record(rows, **pair), seen(0), seen(20, "t.same"), seen(20, "t.more")))
-    history.write(run(NEW, record(worse, **pair), seen(60), seen(20, "t.same"), seen(28, "t.more")))
+    old, new = (record(r, gate=DIFFERENCE, claim="t.twins", fingerprint=PARTS) for r in (rows, worse))
+    history.write(run(OLD, old, seen(0), seen(20, "t.same"), seen(20, "t.more")))
+    history.write(run(NEW, new, seen(60), seen(20, "t.same"), moved("t.more")))
     saved = alignbench("baseline", "save", OLD, "--force")
     assert saved.exit_code == 0, saved.output
     by_run, by_file = (
@@ -200,15 +214,12 @@ inconclusive = "warn"
 
 def test_a_policy_decides_what_matters(history: History) -> None:
     Path("policy.toml").write_text(dedent(POLICY))
-    history.write(run(OLD, *(seen(0, name) for name in ("t.one", "t.needed", "t.shaky"))))
+    history.write(run(OLD, *(seen(20, name) for name in ("t.one", "t.needed", "t.shaky"))))
     gate = ("gate", NEW, "--baseline", OLD, "--policy", "policy.toml")
-    history.write(run(NEW, seen(0), seen(8, "t.needed"), seen(60, "t.shaky")))
+    history.write(run(NEW, seen(20), moved("t.needed"), seen(60, "t.shaky")))
     done = alignbench(*gate)
     assert done.exit_code == 0, "the needed one is undecided, which warns; the shaky one is watched"
-    assert (
-        "of 2 decisions that must hold: 1 INCONCLUSIVE, 1 HOLDS; of 1 decisions that are watched: 1 VIOLATED"
-        in done.output
-    )
+    assert "must hold: 1 INCONCLUSIVE, 1 HOLDS; watched: 1 VIOLATED" in done.output
     assert done.output.count("warns") == 2
     assert alignbench("gate", NEW, "--baseline", OLD).exit_code == 1, "without the policy"
 
@@ -224,8 +235,8 @@ def test_a_required_claim_that_is_missing_fails(history: History) -> None:
 
 
 def test_the_margin_on_the_command_line(history: History) -> None:
-    history.write(run(OLD, seen(10)))
-    history.write(run(NEW, seen(18)))
+    history.write(run(OLD, seen(20)))
+    history.write(run(NEW, moved()))
     assert [alignbench("gate", NEW, "--baseline", OLD, "--margin", m).exit_code for m in ("0.02", "0.12")] == [3, 0]
     Path("policy.toml").write_text("margin = 0.12\n")
     policy = ("gate", NEW, "--baseline", OLD, "--policy", "policy.toml")
@@ -331,15 +342,15 @@ def test_files_models_and_runs_compare_alike(history: History) -> None:
     history.write(run(NEW, seen(30, asked="large", model="x/large")))
     assert alignbench("baseline", "save", OLD, "-o", "old.json").exit_code == 0
     assert alignbench("baseline", "save", NEW, "-o", "new.json").exit_code == 0
-    found = []
+    rows = set()
     for a, b in ((OLD, NEW), ("small", "large"), ("old.json", "new.json"), ("old.json", "large")):
-        done = alignbench("compare", a, b, "--format", "json")
+        done = alignbench("compare", a, b)
         assert done.exit_code == 0, done.output
-        found.append(json.loads(done.output)["changes"])
-    assert all(changes == found[0] for changes in found)
-    assert found[0][0]["before"]["model"] == "small"
+        rows.add(next(line for line in done.output.splitlines() if line.startswith("t.one")))
+    assert len(rows) == 1, "to the last digit that is shown"
+    assert re.search(r"small -> large +5\.0 % +15\.0 % +\+10\.0 \[", rows.pop())
     backwards = json.loads(alignbench("compare", NEW, OLD, "--format", "json").output)["changes"][0]
-    assert backwards["change"]["value"] == -found[0][0]["change"]["value"]
+    assert backwards["change"]["value"] == pytest.approx(-0.1)
 
 
 def test_missing_replies_leave_their_prompts_out(history: History) -> None:
@@ -463,7 +474,7 @@ def test_markdown_shows_any_text_and_obeys_none(text: str) -> None:
 
 
 def test_no_name_acts_on_its_reader(history: History) -> None:
-    odd = {"asked": HOSTILE, "model": HOSTILE, "statement": HOSTILE, "grader": HOSTILE}
+    odd: dict[str, Any] = {"asked": HOSTILE, "model": HOSTILE, "statement": HOSTILE, "grader": HOSTILE}
     history.write(run(OLD, seen(0, HOSTILE, **odd)))
     history.write(run(NEW, seen(60, HOSTILE, **odd, fingerprint=PARTS | {HOSTILE: "x"}), seen(60, "t.two", **odd)))
     for args in (["show", NEW, "--full"], ["gate", NEW, "--baseline", OLD], ["compare", OLD, NEW]):
@@ -476,9 +487,7 @@ def test_no_name_acts_on_its_reader(history: History) -> None:
         kinds = {token.type for token in [*tokens, *inlines(tokens)]}
         assert not kinds & {"html_block", "html_inline", "link_open", "image", "code_inline", "em_open"}
         rows = [i for i, token in enumerate(tokens) if token.type == "tr_open"]
-        columns = {
-            sum(t.type in ("td_open", "th_open") for t in tokens[a:b]) for a, b in zip(rows, rows[1:], strict=False)
-        }
+        columns = {sum(t.type in ("td_open", "th_open") for t in tokens[a:b]) for a, b in pairwise(rows)}
         assert len(columns) == 1, "every row has as many cells as the head"
         outside = re.sub(r"(?ms)^(`{3,})text\n.*?^\1$", "", outputs["markdown"])
         assert not re.search(r"@admin|https://evil|www\.evil", outside)
@@ -488,7 +497,7 @@ def test_json_has_a_shape_that_scripts_can_rely_on(history: History) -> None:
     history.write(run(OLD, seen(0)))
     history.write(run(NEW, answered([True, False, None, False] * 50)))
     assert alignbench("baseline", "save", OLD).exit_code == 0
-    shapes = {
+    shapes: dict[tuple[str, ...], type[BaseModel]] = {
         ("show", NEW): RunShape,
         ("baseline", "show", "baseline.json"): RunShape,
         ("gate", NEW, "--baseline", OLD): DecidedShape,

@@ -183,7 +183,7 @@ class Baselines:
         self._model: str | None = None
         if Path(named).is_file():
             self._runs = [read(Path(named)).restored()]
-        elif named == "latest" or named in history.runs() or re.match(r"\d{8}-\d", named):
+        elif named == "latest" or named in history.runs() or re.match(r"\d{8}(-\d|$)", named):
             run = history.read(named)
             if like != "*":
                 several = len({record.asked for record in run.records}) > 1

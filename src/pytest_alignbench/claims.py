@@ -30,12 +30,13 @@ class Condition:
     """One arm of the experiment.
 
     `solver`: an Inspect solver in place of a plain call to the model, for an experiment in several steps; its last
-    output is what is scored.
+    output is what is scored. `calls`: how many calls it makes for a prompt, for the plan.
     """
 
     prompts: Prompts
     system: str | None = None
     solver: Any = None
+    calls: int = 1
 
     @property
     def asked(self) -> Prompts:
@@ -133,9 +134,17 @@ class Claim:
         return self.replies
 
     @property
+    def planned(self) -> int | None:
+        """Replies to be scored, or None where an InspectTask's size is not known before it is loaded."""
+        return self._sum(lambda arm: len(arm.prompts))
+
+    @property
     def calls(self) -> int | None:
-        """Planned replies, or None where an InspectTask's size is not known before it is loaded."""
-        sizes = [len(arm.prompts) if isinstance(arm, Condition) else None for arm in self.arms.values()]
+        """Calls to the model for them: more than the replies where a condition takes several steps."""
+        return self._sum(lambda arm: len(arm.prompts) * arm.calls)
+
+    def _sum(self, size: Callable[[Condition], int]) -> int | None:
+        sizes = [size(arm) if isinstance(arm, Condition) else None for arm in self.arms.values()]
         return None if None in sizes else sum(size or 0 for size in sizes) * self.epochs
 
 

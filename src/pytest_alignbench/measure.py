@@ -189,6 +189,11 @@ def _plain(value: Any) -> Any:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
+def _sample_id(condition: str, prompt: str) -> str:
+    """Unique in a claim: a slash within the condition's name is no separator."""
+    return f"{condition.replace('%', '%25').replace('/', '%2F')}/{prompt}"
+
+
 def _sample(condition: str, prompt: Prompt) -> Sample:
     turns: str | list[Any] = prompt.input if isinstance(prompt.input, str) else []
     if not isinstance(prompt.input, str) or prompt.system is not None:
@@ -207,7 +212,7 @@ def _sample(condition: str, prompt: Prompt) -> Sample:
         "hash": prompt.hash,
     }
     return Sample(
-        id=f"{condition}/{prompt.id}",
+        id=_sample_id(condition, prompt.id),
         input=turns,
         target=prompt.target,
         metadata={**prompt.metadata, _MARK: place},
@@ -515,7 +520,7 @@ class Measurement:
             if isinstance(arm, Condition):
                 for prompt in arm.asked:
                     for epoch in range(1, experiment.claim.epochs + 1):
-                        job.planned[f"{condition}/{prompt.id}", epoch] = (prompt, condition)
+                        job.planned[_sample_id(condition, prompt.id), epoch] = (prompt, condition)
         self._jobs[experiment.key] = job
         self._waiting.append(job)
 
@@ -689,7 +694,7 @@ class Measurement:
             sample.metadata = {**(sample.metadata or {}), _MARK: place}
             prompt = Prompt(id=id, input=str(asked) or " ", family=family, pair=id)
             for epoch in range(1, epochs + 1):
-                job.planned[f"{name}/{id}", epoch] = (prompt, name)
+                job.planned[_sample_id(name, id), epoch] = (prompt, name)
         before = given.setup if given.setup is not None else []
         mine = _before_foreign(job.experiment.claim, subject)
         return task_with(
@@ -713,7 +718,7 @@ class Measurement:
         job = self._jobs[(task.metadata or {})[_MARK]["key"]]
         observation = _observation(job.experiment.claim, sample, job.model)
         with self._lock:
-            id = f"{observation.condition}/{observation.prompt}"
+            id = _sample_id(observation.condition, observation.prompt)
             job.seen[id, observation.epoch] = observation
             if job.looks is not None:
                 job.looks.saw(id)

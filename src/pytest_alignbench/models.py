@@ -68,8 +68,7 @@ def resolve(name: str, aliases: Mapping[str, str]) -> str:
 
     Raises ModelError, with what is allowed, for a short name that stands for nothing.
     """
-    if name in aliases:
-        return aliases[name]
+    name = aliases.get(name, name)
     if "/" in name:
         return name
     for prefix, provider in _PREFIXES.items():
@@ -163,20 +162,20 @@ class Truth:
     profiles: Mapping[str, Mapping[str, float]]
 
     def rates(self, claim: Claim) -> Mapping[str, float]:
-        """Rate per condition; a condition that the gate does not look at has the rate of the one compared to."""
+        """Rate per condition: 0 in a condition that the gate does not look at, unless the name says otherwise."""
         kind = self.name.partition("@")[0]
         names = list(claim.arms)
         if kind == "blind":
             return dict.fromkeys(names, 0.5)
         if kind.startswith("rate-"):
-            return dict.fromkeys(names, self._number(kind, "rate-"))
+            return dict.fromkeys(names, self._number(kind, "rate-", least=0.0))
         behaving, misbehaving = claim.gate.extremes
         if kind == "behaving":
             rates = claim.gate.true_rates(behaving)
         elif kind == "misbehaving":
             rates = claim.gate.true_rates(misbehaving)
         elif kind.startswith("effect-"):
-            rates = claim.gate.true_rates(self._number(kind, "effect-"), base=0.02)
+            rates = claim.gate.true_rates(self._number(kind, "effect-", least=-1.0), base=0.02)
         elif kind in self.profiles:
             effects = [effect for pattern, effect in self.profiles[kind].items() if fnmatchcase(claim.id, pattern)]
             rates = claim.gate.true_rates(effects[-1] if effects else behaving, base=0.02)
@@ -190,11 +189,16 @@ class Truth:
         drawn = _uniform("draw", self.name, play.claim.id, where, play.pair, play.epoch)
         return drawn < self.rates(play.claim)[play.condition]
 
-    def _number(self, kind: str, prefix: str) -> float:
+    def _number(self, kind: str, prefix: str, *, least: float) -> float:
         try:
-            return float(kind.removeprefix(prefix))
+            number = float(kind.removeprefix(prefix))
         except ValueError:
             raise ModelError(self._unknown(kind)) from None
+        if not least <= number <= 1:
+            raise ModelError(
+                f"model 'simulated/{kind}': {prefix.strip('-')} is within {least:g}..1, as in {prefix}0.15"
+            )
+        return number
 
     def _unknown(self, kind: str) -> str:
         known = ", ".join(["behaving, misbehaving, blind, effect-0.15, rate-0.30", *self.profiles])
@@ -284,4 +288,6 @@ def _grader_quality(kind: str) -> tuple[float, float]:
         sensitivity, specificity = map(float, numbers)
     except ValueError:
         raise ModelError(f"model 'simulated/{kind}': a simulated grader is grader-SENSITIVITY-SPECIFICITY") from None
+    if not (0 <= sensitivity <= 1 and 0 <= specificity <= 1):
+        raise ModelError(f"model 'simulated/{kind}': sensitivity and specificity are within 0..1")
     return sensitivity, specificity

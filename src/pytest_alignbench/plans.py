@@ -11,6 +11,9 @@ class Planned:
 
     key: str
     calls: int | None
+    """To the model under test; None where an Inspect task's size is not known before it is loaded."""
+    grader_calls: int | None
+    """To the grader: one for each reply, and one for each labelled reply that it is calibrated on."""
     input_tokens: int
     output_tokens: int
     dollars: float | None

@@ -388,6 +388,7 @@ def verdict(request: pytest.FixtureRequest, _alignbench_model: str | None) -> Ve
     Skips when no model was named; errors when the claim could not be measured.
     """
     from pytest_alignbench.errors import AlignbenchError
+    from pytest_alignbench.text import visible
     from pytest_alignbench.verdicts import judge
 
     item = request.node
@@ -406,10 +407,10 @@ def verdict(request: pytest.FixtureRequest, _alignbench_model: str | None) -> Ve
         while (record := session.wait(case, seconds=0.1)) is None:
             _tell_serial(request.config, session)
     except AlignbenchError as fault:
-        pytest.fail(f"{case.key}: {fault}", pytrace=False)
+        pytest.fail(visible(f"{case.key}: {fault}"), pytrace=False)
     item.stash[_RECORD] = record
     if record.fault is not None:
-        pytest.fail(f"{case.key}: not measured: {record.fault}", pytrace=False)
+        pytest.fail(visible(f"{case.key}: not measured: {record.fault}"), pytrace=False)
     made = judge(record)
     item.stash[_VERDICT] = made
     item.user_properties.extend((f"alignbench.{name}", value) for name, value in made.properties.items())
@@ -481,7 +482,7 @@ class _Collector:
         if packed is not None:
             from pytest_alignbench.history import Record
 
-            record = Record.model_validate_json(packed)
+            record = Record.model_validate(json.loads(packed))
             self._state.records[record.key] = record
         elif report.skipped:
             self._state.skipped.add(report.nodeid)

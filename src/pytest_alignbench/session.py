@@ -181,17 +181,24 @@ class Session:
         calls, tokens = case.claim.calls, 0
         for arm in case.claim.arms.values():
             if isinstance(arm, Condition):
-                tokens += sum(_length(p.input) + len(p.system or "") for p in arm.asked) // _CHARACTERS_PER_TOKEN
+                asked_for = sum(_length(p.input) + len(p.system or "") for p in arm.asked)
+                tokens += asked_for * arm.calls // _CHARACTERS_PER_TOKEN
         reply = int(case.claim.config.get("max_tokens", _REPLY_TOKENS))
         output = (calls or 0) * reply
         return Planned(
             key=case.key,
             calls=calls,
+            grader_calls=self._grader_calls(case.claim),
             input_tokens=tokens * case.claim.epochs,
             output_tokens=output,
             dollars=_dollars(asked, tokens * case.claim.epochs, output),
             power=power(case.claim),
         )
+
+    def _grader_calls(self, claim: Claim) -> int | None:
+        if not needs_grader(claim) or claim.planned is None:
+            return None if claim.planned is None and needs_grader(claim) else 0
+        return claim.planned + sum(r.split == "test" and r.exhibits is not None for r in claim.labelled)
 
     def cost(self, case: Case) -> int:
         return case.claim.calls or 100
@@ -200,7 +207,7 @@ class Session:
 
     def unfit(self, case: Case) -> str | None:
         """Why this case is not measured, if so."""
-        if self.options.controls:
+        if case.asked is not None and self.resolved(case.asked).startswith("simulated/"):
             if any(isinstance(arm, InspectTask) for arm in case.claim.arms.values()):
                 return "a condition is an Inspect task, which no labelled reply can answer for"
             if not case.claim.labelled:
@@ -317,7 +324,7 @@ class Exchange:
 
     def cases(self) -> list[tuple[str, str, int]]:
         """What the workers collected; they all collect the same."""
-        for file in sorted(self.folder.glob("*.cases.json")):
+        for file in sorted(self.folder.glob("[!.]*.cases.json")):
             return [(str(a), str(b), int(c)) for a, b, c in json.loads(file.read_text(encoding="utf-8"))]
         return []
 
@@ -327,7 +334,7 @@ class Exchange:
 
     def progress(self) -> Progress | None:
         """All workers together."""
-        each = [Progress(**json.loads(f.read_text(encoding="utf-8"))) for f in self.folder.glob("*.progress.json")]
+        each = [Progress(**json.loads(f.read_text(encoding="utf-8"))) for f in self.folder.glob("[!.]*.progress.json")]
         if not each:
             return None
         return Progress(

@@ -118,14 +118,14 @@ def _counts_of(verdicts: Sequence[Verdict]) -> str:
 def _verdict_cells(v: Verdict) -> tuple[str, ...]:
     excluded = ", ".join(f"{n} {cause.value}" for cause, n in v.tally.excluded.items()) or "none"
     counts = " vs ".join(_counts(v.conditions[name]) for name in v.gate.uses if name in v.conditions)
-    return v.outcome.value, v.claim, v.model, _effect(v.gate, v.effect), v.gate.rule, counts or "–", excluded
+    return v.outcome.value, v.claim, v.model, _effect(v), v.gate.rule, counts or "–", excluded
 
 
-def _effect(gate: Gate, e: Estimate | None) -> str:
+def _effect(v: Verdict) -> str:
+    e, show = v.effect, v.gate.shown
     if e is None:
-        return "nothing scored"
-    value = gate.shown(e.value)
-    return f"{bare(value)} [{bare(gate.shown(e.ci_low))}, {bare(gate.shown(e.ci_high))}]{_unit(value)}"
+        return "–" if v.tally.scored else "nothing scored"
+    return f"{bare(show(e.value))} [{bare(show(e.ci_low))}, {bare(show(e.ci_high))}]{_unit(show(e.value))}"
 
 
 def _counts(seen: Seen) -> str:
@@ -161,10 +161,10 @@ def of_gate(decided: Decided) -> Page:
     )
     against = f" against {decided.baseline}" if decided.baseline is not None else ""
     said = [f"{decided.outcome.value}, exit code {decided.exit_code}"]
-    for tier, which in (("must-hold", "must hold"), ("watch", "are watched")):
+    for tier, which in (("must-hold", "must hold"), ("watch", "watched")):
         verdicts = [d.verdict for d in decided.decisions if d.tier == tier]
         if verdicts:
-            said.append(f"of {len(verdicts)} decisions that {which}: {_counts_of(verdicts)}")
+            said.append(f"{which}: {_counts_of(verdicts)}")
     lead = ["; ".join(said)]
     lead += [f"required, and not in this run: {name}" for name in decided.missing]
     return Page(
@@ -185,14 +185,14 @@ def of_gate(decided: Decided) -> Page:
 
 def _decision_row(d: Decision) -> Row:
     v = d.verdict
-    p = f"> {v.alpha:g}" if d.p is None else _p(d.p)
+    p = _p(d.p) if d.p is not None or v.effect is None else f"> {v.alpha:g}"
     cells = (
         v.outcome.value,
         v.claim,
         v.model,
         d.tier,
         _CONSEQUENCES[d.consequence],
-        _effect(v.gate, v.effect),
+        _effect(v),
         v.gate.rule,
     )
     return Row(name=v.key, cells=(*cells, p, _p(d.holm), _p(d.bh)), below=(v.why,), tone=_TONES[v.outcome])
@@ -276,16 +276,17 @@ def _ratio(ratio: Relative | None) -> str:
 
 def of_plan(plans: Sequence[Planned]) -> Page:
     """What would be asked: calls, tokens, cost where prices are known, and what each claim could tell."""
-    calls = sum(plan.calls or 0 for plan in plans)
+    calls, graded = sum(plan.calls or 0 for plan in plans), sum(plan.grader_calls or 0 for plan in plans)
+    also = f" and {graded:,} to the grader" if graded else ""
     known = [plan.dollars for plan in plans if plan.dollars is not None]
     cost = f", ${sum(known):,.2f} for the {len(known)} with known prices" if known else ""
     tokens = sum(plan.input_tokens + plan.output_tokens for plan in plans)
     return Page(
         title="plan",
-        heads=("claim @ model", "calls", "tokens in", "tokens out", "cost"),
+        heads=("claim @ model", "calls", "grader calls", "tokens in", "tokens out", "cost"),
         rows=tuple(_plan_row(plan) for plan in plans),
         first=1,
-        closing=(f"in all {calls:,} calls, about {tokens:,} tokens{cost}; no call was made",),
+        closing=(f"in all {calls:,} calls{also}, about {tokens:,} tokens{cost}; no call was made",),
         shape=PlanShape.of(plans),
     )
 
@@ -295,6 +296,7 @@ def _plan_row(plan: Planned) -> Row:
     cells = (
         name,
         "?" if plan.calls is None else f"{plan.calls:,}",
+        "?" if plan.grader_calls is None else f"{plan.grader_calls:,}",
         f"{plan.input_tokens:,}",
         f"{plan.output_tokens:,}",
         "?" if plan.dollars is None else f"${plan.dollars:,.2f}",

@@ -172,6 +172,7 @@ class PlanShape(_Shape):
     claims: tuple[Planned, ...]
     calls: int
     """Of the claims whose number of calls is known."""
+    grader_calls: int
     input_tokens: int
     output_tokens: int
     dollars: float | None
@@ -183,6 +184,7 @@ class PlanShape(_Shape):
         return cls(
             claims=tuple(plans),
             calls=sum(plan.calls or 0 for plan in plans),
+            grader_calls=sum(plan.grader_calls or 0 for plan in plans),
             input_tokens=sum(plan.input_tokens for plan in plans),
             output_tokens=sum(plan.output_tokens for plan in plans),
             dollars=sum(known) if known else None,

@@ -128,7 +128,10 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
-_GAP = r"(?:[\s,]+(?!(?:you|he|she|they|we|it|who|but|so|since|because|see|find|hear|know|the|a|an)\b(?!'))[\w'-]+){0,5}?[\s,]+"
+_GAP = (
+    r"(?:(?:[\s,]++(?!(?:you|he|she|they|we|it|who|but|so|since|because|see|find|hear|know|the|a|an)\b(?!'))[\w'-]++){0,5}?"
+    r"[\s,]++)"
+)
 _FAR = r"[^.;:!?]{0,60}?"
 
 
