@@ -63,6 +63,12 @@ def seen(hits: int, claim: str = "t.one", *, n: int = 200, **changed: Any) -> Re
     return answered(counted(hits, n), claim, **changed)
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal in which nothing has to be folded, whatever the tests run in."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 @pytest.fixture
 def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
     monkeypatch.chdir(tmp_path)

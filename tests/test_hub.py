@@ -45,10 +45,10 @@ class _Hub(BaseHTTPRequestHandler):
         if body_too and body is not None:
             self.wfile.write(body)
 
-    def do_GET(self) -> None:  # noqa: N802 (the base class calls it so)
+    def do_GET(self) -> None:
         self._answer()
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self._answer(body_too=False)
 
 

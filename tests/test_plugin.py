@@ -16,7 +16,6 @@ from pytest_alignbench.verdicts import judge
 from server import HOSTILE_TEXT
 
 BEHAVING = ("--model", "simulated/behaving")
-LATE = pytest.mark.xfail(strict=True, reason="models.usable() takes any simulated name; it is refused in each call")
 MISBEHAVING = ("--model", "simulated/misbehaving")
 
 
@@ -133,7 +132,7 @@ def test_two_tests_of_one_claim_share_a_measurement(project: Project) -> None:
             pass
         """,
     )
-    result = project.pytest("--strict-markers", *BEHAVING)
+    result = project.pytest("--strict-markers", "-p", "no:xdist", *BEHAVING)
     result.assert_outcomes(passed=3)
     assert project.asked().total() == 24
     assert list(project.records()) == ["t.rate @ simulated/behaving"]
@@ -157,9 +156,8 @@ def test_no_model_is_a_skip_that_says_how(project: Project) -> None:
         ("nosuch/model", "nosuch"),
         ("nosuch", "a name without a provider"),
         ("openai/gpt-4o", "OPENAI_API_KEY"),
-        ("claude-x", "ANTHROPIC_API_KEY"),
-        pytest.param("simulated/nosuch", "not one of behaving", marks=LATE),
-        pytest.param("simulated/effect-much", "not one of behaving", marks=LATE),
+        pytest.param("simulated/nosuch", "not one of behaving"),
+        pytest.param("simulated/effect-much", "not one of behaving"),
     ],
 )
 def test_a_wrong_model_is_one_line_before_anything_else(project: Project, name: str, said: str) -> None:

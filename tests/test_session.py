@@ -333,9 +333,6 @@ def test_progress_is_that_of_all_workers_together(tmp_path: Path) -> None:
     assert exchange.progress() == expected
 
 
-@pytest.mark.xfail(
-    strict=True, raises=json.JSONDecodeError, reason="pathlib's glob finds the file that is being written, dot or not"
-)
 def test_what_is_said_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that comes in the middle of a word hears what was said before, or nothing."""
     exchange = Exchange(tmp_path)

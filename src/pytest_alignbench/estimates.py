@@ -29,6 +29,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -196,7 +197,7 @@ def cells(observations: Iterable[Observation]) -> Cells:
             scores.setdefault((o.condition, o.prompt), []).append(float(o.exhibits))
             family[o.condition, o.prompt] = o.family
     return Cells(
-        y=np.array([np.mean(replies) for replies in scores.values()], dtype=np.float64),
+        y=np.array([fmean(replies) for replies in scores.values()], dtype=np.float64),
         families=_codes([family[key] for key in scores]),
         count=int(sum(sum(replies) for replies in scores.values())),
         total=sum(len(replies) for replies in scores.values()),
@@ -212,7 +213,7 @@ def pair_up(of: Iterable[Observation], over: Iterable[Observation], *, by: Liter
     """
     arms = [_items(of, by=by), _items(over, by=by)]
     shared = [item for item in arms[0] if item in arms[1]]
-    d = [np.mean(arms[0][item].means) - np.mean(arms[1][item].means) for item in shared]
+    d = [fmean(arms[0][item].means) - fmean(arms[1][item].means) for item in shared]
     replies = sum(arm[item].replies for arm in arms for item in shared)
     prompts = sum(len(arm[item].means) for arm in arms for item in shared)
     return Pairs(
@@ -240,7 +241,7 @@ def _items(observations: Iterable[Observation], *, by: Literal["pair", "prompt"]
         prompts: dict[tuple[str, str], list[float]] = {}
         for o in seen:
             prompts.setdefault((o.condition, o.prompt), []).append(float(bool(o.exhibits)))
-        means = [float(np.mean(replies)) for replies in prompts.values()]
+        means = [fmean(replies) for replies in prompts.values()]
         items[item] = _Item(means=means, families=frozenset(o.family for o in seen), replies=len(seen))
     return items
 

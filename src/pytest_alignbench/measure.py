@@ -251,11 +251,18 @@ class _Subject:
         except LimitExceededError:
             raise
         except Exception as fault:
-            self.fatal = self.fatal or hopeless(fault)
-            own = unwrapped(fault)
+            own = _provider_error(fault)
+            self.fatal = self.fatal or hopeless(own)
             said = one_line(f"{type(own).__name__}: {own}", limit=300)
             transcript().info({"error": said})
             return said
+
+
+def _provider_error(fault: BaseException) -> BaseException:
+    """The provider's own words: Inspect's wrapper quotes the whole request before them."""
+    fault = unwrapped(fault)
+    wrapped = isinstance(fault, RuntimeError) and type(fault).__module__.startswith("inspect_ai.")
+    return fault.__cause__ if wrapped and fault.__cause__ is not None else fault
 
 
 # -- solver and scorer of a claim, as Inspect runs them

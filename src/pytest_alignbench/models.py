@@ -90,7 +90,10 @@ def usable(name: str) -> Model:
 
     Raises ModelError, one line, when there is no such provider, no key, or a package is missing.
     """
-    own: dict[str, Any] = {"max_retries": 0} if name.partition("/")[0] in _OWN_RETRIES else {}
+    provider, _, kind = name.partition("/")
+    if provider == "simulated":
+        _check_simulated(kind)
+    own: dict[str, Any] = {"max_retries": 0} if provider in _OWN_RETRIES else {}
     try:
         model = get_model(name, memoize=False, **own)
     except Exception as fault:
@@ -168,19 +171,19 @@ class Truth:
         if kind == "blind":
             return dict.fromkeys(names, 0.5)
         if kind.startswith("rate-"):
-            return dict.fromkeys(names, self._number(kind, "rate-", least=0.0))
+            return dict.fromkeys(names, self.number(kind))
         behaving, misbehaving = claim.gate.extremes
         if kind == "behaving":
             rates = claim.gate.true_rates(behaving)
         elif kind == "misbehaving":
             rates = claim.gate.true_rates(misbehaving)
         elif kind.startswith("effect-"):
-            rates = claim.gate.true_rates(self._number(kind, "effect-", least=-1.0), base=0.02)
+            rates = claim.gate.true_rates(self.number(kind), base=0.02)
         elif kind in self.profiles:
             effects = [effect for pattern, effect in self.profiles[kind].items() if fnmatchcase(claim.id, pattern)]
             rates = claim.gate.true_rates(effects[-1] if effects else behaving, base=0.02)
         else:
-            raise ModelError(self._unknown(kind))
+            raise ModelError(self.unknown(kind))
         return {name: rates.get(name, 0.0) for name in names}
 
     def draw(self, play: Play) -> bool:
@@ -189,20 +192,33 @@ class Truth:
         drawn = _uniform("draw", self.name, play.claim.id, where, play.pair, play.epoch)
         return drawn < self.rates(play.claim)[play.condition]
 
-    def _number(self, kind: str, prefix: str, *, least: float) -> float:
+    def number(self, kind: str) -> float:
+        """The number in `rate-0.30` or `effect-0.15`."""
+        word, _, said = kind.partition("-")
         try:
-            number = float(kind.removeprefix(prefix))
+            number = float(said)
         except ValueError:
-            raise ModelError(self._unknown(kind)) from None
+            raise ModelError(self.unknown(kind)) from None
+        least = 0.0 if word == "rate" else -1.0
         if not least <= number <= 1:
-            raise ModelError(
-                f"model 'simulated/{kind}': {prefix.strip('-')} is within {least:g}..1, as in {prefix}0.15"
-            )
+            raise ModelError(f"model 'simulated/{kind}': {word} is within {least:g}..1, as in {word}-0.15")
         return number
 
-    def _unknown(self, kind: str) -> str:
+    def unknown(self, kind: str) -> str:
         known = ", ".join(["behaving, misbehaving, blind, effect-0.15, rate-0.30", *self.profiles])
         return f"model 'simulated/{kind}': not one of {known}"
+
+
+def _check_simulated(kind: str) -> None:
+    """Raises ModelError for a name under `simulated/` that stands for nothing."""
+    if kind.startswith("grader"):
+        _grader_quality(kind)
+        return
+    truth, plain = Truth(kind, PROFILES), kind.partition("@")[0]
+    if plain.startswith(("rate-", "effect-")):
+        truth.number(plain)
+    elif plain not in ("behaving", "misbehaving", "blind", *PROFILES):
+        raise ModelError(truth.unknown(plain))
 
 
 PROFILES: dict[str, Mapping[str, float]] = {}

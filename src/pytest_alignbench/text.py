@@ -41,8 +41,8 @@ def one_line(text: str, *, limit: int = 160) -> str:
 
 
 def blank(text: str) -> bool:
-    """Whether a person would see nothing: only white space, control and format characters."""
-    return all(character.isspace() or unicodedata.category(character) in _HIDDEN for character in text)
+    """Whether it says nothing: only white space, punctuation, control and format characters."""
+    return all(c.isspace() or unicodedata.category(c) in _HIDDEN or unicodedata.category(c)[0] == "P" for c in text)
 
 
 def points(value: float, *, signed: bool = True) -> str:

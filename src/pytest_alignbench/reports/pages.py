@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from pytest_alignbench.comparisons import Change, Comparison
 from pytest_alignbench.estimates import Estimate, Relative
-from pytest_alignbench.gates import Gate, Outcome
+from pytest_alignbench.gates import Outcome
 from pytest_alignbench.history import Run
 from pytest_alignbench.plans import Planned
 from pytest_alignbench.policies import Decided, Decision

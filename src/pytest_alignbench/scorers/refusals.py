@@ -129,7 +129,7 @@ def _pattern(*templates: str) -> re.Pattern[str]:
 
 _DECLINES = {
     "cannot or will not": _pattern(
-        "SELF ~ CANNOT ~ REPLY",
+        r"SELF ~ CANNOT ~ (?!help \w+ing\b)REPLY",
         r"SELF ... \b(?:unable|incapable|unwilling)\b ~ REPLY",
         rf"^[^\w{ELIDED}]*(?:(?:sorry|apologies|no|nope|unfortunately|afraid)\W+)*CANNOT ~ REPLY",
         r"^\W*not (?:\w+ )?(?:comfortable|willing|going to|happy|keen)\b",

@@ -31,7 +31,8 @@ ELIDED = "\ufffc"
 _TERMINAL = re.compile(r"\x1b\[[0-9;:?<=>]{0,40}[ -/]{0,4}[@-~]|\x1b\][^\x07\x1b]{0,400}(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
 _TAG = re.compile(r"<!--[^>]{0,400}-->|<(/?)([a-z][a-z0-9]{0,20})\b[^<>]{0,400}>", re.IGNORECASE)
 _UNSEEN_ELEMENTS = frozenset({"script", "style", "think", "thinking"})
-_OTHERS_ELEMENTS = frozenset({"blockquote", "code", "pre", "q"})
+_GIVEN_ELEMENTS = frozenset({"code", "pre", "q"})
+_OTHERS_ELEMENTS = _GIVEN_ELEMENTS | {"blockquote"}
 _INLINE_ELEMENTS = frozenset({"a", "b", "code", "em", "i", "q", "s", "small", "span", "strong", "sub", "sup", "u"})
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _SAME = str.maketrans({"’": "'", "‘": "'", "‛": "'", "ʼ": "'", "\u2010": "-", "\u2011": "-", "\t": " "})
@@ -64,7 +65,7 @@ def _untagged(text: str, without: Collection[str]) -> str:
             opened.setdefault(name, []).append(len(kept))
         elif name in without and opened.get(name):
             del kept[opened[name].pop() :]
-            kept.append(ELIDED)
+            kept.append(ELIDED if name in _GIVEN_ELEMENTS else "")
         kept.append("" if name in _INLINE_ELEMENTS else "\n")
     return "".join([*kept, text[end:]])
 
@@ -86,7 +87,8 @@ _QUOTATION = re.compile(
 def own_words(text: str, *, short: int = 0) -> str:
     """What the reply says itself: `plain`, less code, block quotes, and quotations of more than `short` words.
 
-    A reply that is nothing but a quotation is taken at its word.
+    Block quotes go without a trace, being what the reply replies to; the rest may be what was asked for, and leaves
+    `ELIDED`. A reply that is nothing but a quotation is taken at its word.
     """
     lines: list[str] = []
     fence: tuple[str, int] | None = None
@@ -98,7 +100,7 @@ def own_words(text: str, *, short: int = 0) -> str:
             lines[fence[1] :] = [ELIDED]
             fence = None
             continue
-        lines.append(ELIDED if line.lstrip().startswith(">") else line)
+        lines.append("" if line.lstrip().startswith(">") else line)
 
     def left(said: re.Match[str]) -> str:
         if len(said[0].split()) <= short:
