@@ -19,6 +19,7 @@ from textwrap import dedent
 
 import pytest
 from click.testing import CliRunner, Result
+from tenacity import wait_none
 
 from pytest_alignbench.history import History, Record, Run
 
@@ -142,6 +143,8 @@ class Project:
             self.monkeypatch.setenv(name, value)
         for name in ("_HAS_OPENAI", "_HAS_ANTHROPIC"):
             self.monkeypatch.setattr(f"inspect_ai.model._assistant_internal.{name}", True)
+        # Inspect would wait some seconds before it asks again.
+        self.monkeypatch.setattr("inspect_ai.model.ModelAPI.retry_wait", lambda api: wait_none())
         self.write("conftest.py", SPARE_PACKAGES)
         self.settings(settings)
 

@@ -166,7 +166,12 @@ def test_hostile_text_of_a_record_does_not_reach_the_terminal(store: History) ->
 def test_logs_opens_inspects_viewer_on_the_logs_of_the_run(store: History, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write(run(EARLY, RECORDS[Outcome.HOLDS]))
     called: list[list[str]] = []
-    monkeypatch.setattr(subprocess, "call", lambda command: called.append(command) or 7)
+
+    def call(command: list[str]) -> int:
+        called.append(command)
+        return 7
+
+    monkeypatch.setattr(subprocess, "call", call)
     assert alignbench("logs").exit_code == 7
     assert called == [[sys.executable, "-m", "inspect_ai", "view", "--log-dir", store.logs(EARLY)]]
 

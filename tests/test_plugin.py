@@ -423,11 +423,12 @@ def test_a_grader_is_named_known_and_corrected_for(project: Project) -> None:
 
 def test_controls_catch_what_can_be_wrong_with_a_claim(project: Project) -> None:
     project.settings("claims = 1")
-    few = "conditions={'loud': asks('loud', 12), 'quiet': asks('quiet', 12)}"
-    wanted = "DifferenceAtLeast(0.3, of='loud', over='quiet')"
+    few = "conditions={'loud': asks('loud', 8), 'quiet': asks('quiet', 8)}"
+    few += ", gate=DifferenceAtMost(0.5, of='loud', over='quiet')"
+    wanted = few.replace("AtMost", "AtLeast")
     project.suite(
         f"difference('c.sound', {few}), "
-        f"difference('c.wanted', {few}, gate={wanted}), "
+        f"difference('c.wanted', {wanted}), "
         f"difference('c.graded', {few}, scorer=graded(), replies=replies(each=50)), "
         # Its gate and its scorer say the opposite of each other, as with a flipped sign.
         f"difference('c.flipped', {few}, scorer=says('Yes')), "

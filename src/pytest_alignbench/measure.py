@@ -120,7 +120,15 @@ class Measured:
 
 def needs_grader(claim: Claim) -> bool:
     """Whether the claim's scorer asks a model for a grade; scorers say so by `@scorer(..., grader=True)`."""
-    return claim.scorer is not None and bool(registry_info(claim.scorer).metadata.get("grader"))
+    if claim.scorer is None:
+        return False
+    try:
+        return bool(registry_info(claim.scorer).metadata.get("grader"))
+    except (AttributeError, ValueError) as fault:
+        raise ClaimError(
+            f"claim {claim.id!r}: its scorer {claim.scorer!r} is not one of Inspect's; "
+            "decorate the function that makes it with @scorer(metrics=[mean()]), and call it: scorer=my_scorer()"
+        ) from fault
 
 
 def scorer_of(claim: Claim) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=float,
         metavar="RATE",
         dest="alignbench_margin",
-        help="with a baseline: how much worse still passes, as a rate (default: 0.05)",
+        help="with a baseline: how much worse still passes, as a rate (default: 0.10)",
     )
     group.addoption(
         "--alignbench-stop-early",
@@ -314,10 +314,14 @@ def _find_claims(config: pytest.Config, items: list[pytest.Item]) -> None:
         case = _case_of(item)
         item.stash[_CASE] = case
         item.add_marker("alignbench_claim")
+        from pytest_alignbench.errors import ClaimError
         from pytest_alignbench.measure import needs_grader
 
-        if needs_grader(case.claim):
-            item.add_marker("alignbench_grader")
+        try:
+            if needs_grader(case.claim):
+                item.add_marker("alignbench_grader")
+        except ClaimError as fault:
+            raise pytest.UsageError(str(fault)) from fault
         twin = claims.setdefault(case.key, case)
         if twin.claim is not case.claim:
             raise pytest.UsageError(
@@ -514,6 +518,8 @@ def _tell_serial(config: pytest.Config, session: Session) -> None:
 def _tell(reporter: TerminalReporter, progress: Progress | None) -> None:
     if progress is not None and progress.done < progress.planned:
         reporter.ensure_newline()
+        if reporter.config.get_terminal_writer().width_of_current_line:
+            reporter.write("\n")  # under xdist the reporter does not know of its own dots
         reporter.write_line(f"alignbench: {progress.line}")
 
 

@@ -26,7 +26,9 @@ class Progress:
             parts.append(f"{self.excluded:,} excluded")
         if self.done and self.seconds > 0:
             rate = self.done / self.seconds
-            parts.append(f"{rate:,.1f} a second, about {_duration((self.planned - self.done) / rate)} left")
+            parts.append(f"{rate:,.1f} a second")
+            if self.done >= 0.05 * self.planned:  # start-up is most of the time until then, and no guide to the rest
+                parts.append(f"about {_duration((self.planned - self.done) / rate)} left")
         return ", ".join(parts)
 
 

@@ -34,7 +34,7 @@ class Settings(BaseModel):
     attempt_timeout: int = Field(default=120, ge=1)
     claims: int | None = Field(default=None, ge=1)
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    margin: float = Field(default=0.05, ge=0, lt=1)
+    margin: float = Field(default=0.10, ge=0, lt=1)
     history: str = ".alignbench"
     inconclusive: str = Field(default="fail", pattern="^(fail|warn)$")
     models: dict[str, str] = Field(default_factory=dict)

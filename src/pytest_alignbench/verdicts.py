@@ -43,6 +43,8 @@ class Verdict:
     m: int
     telling: tuple[Observation, ...] = ()
     logs: tuple[str, ...] = ()
+    fault: str | None = None
+    """Why the instrument gave nothing to judge: pytest shows an ERROR then."""
     served: tuple[str, ...] = ()
     grader: str | None = None
     notes: tuple[str, ...] = field(default=())
@@ -50,6 +52,11 @@ class Verdict:
     @property
     def key(self) -> str:
         return f"{self.claim} @ {self.model}"
+
+    @property
+    def word(self) -> str:
+        """The outcome for people: a claim that could not be measured is not one that was found undecided."""
+        return "ERROR" if self.fault is not None else self.outcome.value
 
     @property
     def holds(self) -> bool:
@@ -169,6 +176,7 @@ def judge(record: Record) -> Verdict:
         m=record.m,
         telling=tuple(_telling(gate, found.effect, record.observations)),
         logs=record.logs,
+        fault=record.fault,
         served=record.served,
         grader=record.grader,
         notes=tuple(_notes(record, found.effect)),

@@ -8,6 +8,7 @@ machine reads is `shape`, with numbers and not with their digits.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -111,14 +112,14 @@ def counted(verdicts: Sequence[Verdict]) -> Sequence[str]:
 
 
 def _counts_of(verdicts: Sequence[Verdict]) -> str:
-    counts = {outcome: sum(v.outcome is outcome for v in verdicts) for outcome in _ORDER}
-    return ", ".join(f"{count} {outcome.value}" for outcome, count in counts.items() if count)
+    counts = Counter(v.word for v in sorted(verdicts, key=lambda v: _ORDER.index(v.outcome)))
+    return ", ".join(f"{count} {word}" for word, count in counts.items())
 
 
 def _verdict_cells(v: Verdict) -> tuple[str, ...]:
     excluded = ", ".join(f"{n} {cause.value}" for cause, n in v.tally.excluded.items()) or "none"
     counts = " vs ".join(_counts(v.conditions[name]) for name in v.gate.uses if name in v.conditions)
-    return v.outcome.value, v.claim, v.model, _effect(v), v.gate.rule, counts or "–", excluded
+    return v.word, v.claim, v.model, _effect(v), v.gate.rule, counts or "–", excluded
 
 
 def _effect(v: Verdict) -> str:

@@ -66,7 +66,7 @@ def _cell(v: Verdict | None) -> str:
     if v is None:
         return "–"
     effect = "" if v.effect is None else f" {bare(v.gate.shown(v.effect.value))}"
-    return f"{v.outcome.value}{effect}"
+    return f"{v.word}{effect}"
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
