@@ -17,6 +17,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
+# pytester forgets the modules that a session within a test was the first to import, and a second copy of httpx would
+# have exceptions of its own, which no client knows. So all that clients share is imported here, before any session.
+import anthropic  # noqa: F401
+import httpcore  # noqa: F401
+import httpx  # noqa: F401
+import inspect_ai  # noqa: F401
+import openai  # noqa: F401
 import pytest
 from click.testing import CliRunner, Result
 from tenacity import wait_none

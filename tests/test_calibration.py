@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmarks.calibration import __main__ as program
@@ -17,7 +18,8 @@ from benchmarks.calibration.sessions import Made
 from benchmarks.calibration.short import ALPHA, Short, Terms
 from benchmarks.calibration.tables import (
     REGRESSION,
-    Row,
+    Bounds,
+    Figure,
     Section,
     at_least,
     at_most,
@@ -143,48 +145,55 @@ def test_a_rate_is_told_as_often_as_the_binomial_law_says(claim: Claim, true: fl
 
 def test_ten_points_worse_are_found_as_often_as_the_table_says() -> None:
     """At 2 % before and 12 % now, with 120 prompts: the trinomial law of the pairs that differ gives the power."""
-    short = Short(suite.one("power"))
-    terms = Terms(m=suite.SIZE)
-    found = [short.found(short.draw(f"limit@{k}"), terms, before=short.draw(f"w@{k}")) for k in range(300)]
-    exact = exact_pairs(REGRESSION.violated, 0.10, 0.02, alpha=ALPHA / suite.SIZE)
+    (claim,) = suite.suite(1)
+    short, terms = Short(claim), Terms(m=suite.SIZE)
+    found = [short.found(short.draw(f"x@{k}"), terms, before=short.draw(f"w@{k}")) for k in range(300)]
+    exact = exact_pairs(REGRESSION.violated, 0.12, 0.02, alpha=ALPHA / suite.SIZE)
     assert stats.binomtest(sum(f.red for f in found), 300, exact).pvalue > SELDOM
 
 
 # -- the table
 
 
-def row(measured: float, low: float, high: float, **nominal: object) -> Row:
-    return Row(what="a", measured=measured, interval=(low, high), repeats=100, **nominal)  # type: ignore[arg-type]
+def figure(measured: float, interval: Bounds, **nominal: Any) -> Figure:
+    return Figure(measured=measured, interval=interval, repeats=100, **nominal)
 
 
 @pytest.mark.parametrize(
     ("given", "nominal", "off"),
     [
-        (row(0.06, 0.04, 0.09, promised=at_most(0.05)), "≤ 0.050", False),
-        (row(0.09, 0.06, 0.12, promised=at_most(0.05)), "≤ 0.050", True),
-        (row(0.01, 0.00, 0.02, promised=at_most(0.05)), "≤ 0.050", False),
-        (row(0.90, 0.88, 0.93, promised=at_least(0.95)), "≥ 0.950", True),
-        (row(0.99, 0.98, 1.00, promised=at_least(0.95)), "≥ 0.950", False),
-        (row(0.30, 0.25, 0.35, exact=0.36), "0.360", True),
-        (row(0.30, 0.25, 0.35, exact=0.34, promised=at_most(0.5)), "≤ 0.500, 0.340", False),
-        (row(0.30, 0.25, 0.35), "–", False),
+        (figure(0.06, (0.04, 0.09), promised=at_most(0.05)), "≤ 0.050", False),
+        (figure(0.09, (0.06, 0.12), promised=at_most(0.05)), "≤ 0.050", True),
+        (figure(0.01, (0.00, 0.02), promised=at_most(0.05)), "≤ 0.050", False),
+        (figure(0.90, (0.88, 0.93), promised=at_least(0.95)), "≥ 0.950", True),
+        (figure(0.99, (0.98, 1.00), promised=at_least(0.95)), "≥ 0.950", False),
+        (figure(0.30, (0.25, 0.35), exact=0.36), "0.360", True),
+        (figure(0.30, (0.25, 0.35), exact=0.34, promised=at_most(0.5)), "≤ 0.500, 0.340", False),
+        (figure(0.30, (0.25, 0.35)), "–", False),
     ],
 )
-def test_a_figure_that_is_not_what_was_promised_is_marked(given: Row, nominal: str, off: bool) -> None:
+def test_a_figure_that_is_not_what_was_promised_is_marked(given: Figure, nominal: str, off: bool) -> None:
     assert given.nominal == nominal
     assert given.off is off
-    table = "\n".join(program.markdown([], [Section(title="T", says="S.", rows=[given])]))
-    assert f"| a | {nominal} | {shown(given.measured)}{' (!)' if off else ''} |" in table
+    low, high = map(shown, given.interval)
+    measured = shown(given.measured) + " (!)" * off
+    long = Section(title="T", says="S.", rows={"a": [given]})
+    assert f"| a | {nominal} | {measured} | {low} – {high} | 100 |" in list(program.markdown([], [long]))
+    wide = Section(title="T", says="S.", columns=("one", "two"), rows={"a": [given, given]})
+    lines = list(program.markdown([], [wide]))
+    cell = f"{measured} [{low}, {high}]; {nominal}"
+    assert f"| a | {cell} | {cell} |" in lines
+    assert "In each cell: measured [95 % interval]; nominal, of 100 repeats each." in lines
 
 
 def test_shares_and_counts_have_the_binomial_interval() -> None:
     # R 4.3: binom.test(1, 10) gives [0.002528579, 0.445016117].
-    made = share("a", [True] + [False] * 9)
+    made = share([True] + [False] * 9)
     assert (made.measured, made.repeats) == (0.1, 10)
-    assert made.interval == pytest.approx((0.00253, 0.44502), abs=1e-5)
-    runs = per_run("a", [[True, False, False, False, False], [False] * 5], exact=0.1)
+    assert made.interval == pytest.approx((0.002528579, 0.445016117), abs=1e-8)
+    runs = per_run([[True, False, False, False, False], [False] * 5], exact=0.1)
     assert (runs.measured, runs.exact, runs.repeats) == (0.5, 0.5, 2)
-    assert runs.interval == pytest.approx((5 * 0.00253, 5 * 0.44502), abs=1e-4)
+    assert runs.interval == pytest.approx((5 * 0.002528579, 5 * 0.445016117), abs=1e-8)
 
 
 def test_the_table_goes_between_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from pytest_alignbench import Claim, Condition, LabelledReply, RateAtMost, inspe
 from pytest_alignbench.measure import Experiment, Instrument, Measured, Measurement, exhibited
 from pytest_alignbench.models import usable
 from pytest_alignbench.observations import Exclusion, Observation
-from server import FaultyServer, Reply, Request, bad_json, invalid_key, no_choices, quota_exhausted
+from server import FaultyServer, Reply, Request, Script, always, bad_json, invalid_key, no_choices, quota_exhausted
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:inspect_ai")
 MODEL = "mockllm/scripted"
@@ -408,13 +408,13 @@ def test_a_refused_key_and_a_spent_quota_end_after_one_call(project: Project) ->
 
 
 def test_a_lasting_outage_is_an_error_after_a_bounded_number_of_calls(project: Project) -> None:
-    project.suite("rate()")
-    with FaultyServer(lambda request: Reply(status=500)) as server:
+    project.suite("rate(conditions={'quiet': asks('quiet', 8)}, gate=RateAtMost(0.5))")
+    with FaultyServer(always(Reply(status=500))) as server:
         project.serve(server.environment(), "attempts = 2\nconnections = 100")
         result = project.pytest(*BOTH)
         result.assert_outcomes(errors=2)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
-        assert Counter(request.api for request in server.requests) == {"openai": 48, "anthropic": 48}
+        assert Counter(request.api for request in server.requests) == {"openai": 16, "anthropic": 16}
     for record in project.records().values():
         assert {o.exclusion for o in record.observations} == {Exclusion.ERRORED}
         assert record.fault is not None
@@ -422,14 +422,14 @@ def test_a_lasting_outage_is_an_error_after_a_bounded_number_of_calls(project: P
 
 
 def test_each_fault_of_a_provider_is_excluded_by_its_cause(project: Project) -> None:
-    faults = {
-        1: lambda request: Reply("No, becau", stop="length"),
-        2: lambda request: Reply("No", stop="content_filter"),
-        3: lambda request: Reply(""),
+    faults: dict[int, Script] = {
+        1: always(Reply("No, becau", stop="length")),
+        2: always(Reply("No", stop="content_filter")),
+        3: always(Reply("")),
         4: no_choices,
-        5: lambda request: Reply(status=500),
+        5: always(Reply(status=500)),
         6: bad_json,
-        7: lambda request: Reply(reset=True),
+        7: always(Reply(reset=True)),
     }
 
     def fails_now_and_then(request: Request) -> Reply:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.calibration.sessions import Checked, checked
-from benchmarks.calibration.tables import SECTIONS, Section, shown
+from benchmarks.calibration.tables import SECTIONS, Figure, Section, shown
 from pytest_alignbench.gates import Outcome
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
@@ -37,17 +37,37 @@ def markdown(sessions: Sequence[Checked], sections: Sequence[Section]) -> Iterat
         alike = f"{records - len(made.differing)} of {records}"
         yield f"| {made.what} | {records} | {made.replies:,} | {said} | {alike} |"
     for section in sections:
-        yield ""
-        yield f"### {section.title}"
-        yield ""
-        yield section.says
-        yield ""
-        yield "| | nominal | measured | 95 % interval | repeats |"
-        yield "|---|---|---|---|---|"
-        for row in section.rows:
-            low, high = row.interval
-            mark = " (!)" if row.off else ""
-            yield f"| {row.what} | {row.nominal} | {shown(row.measured)}{mark} | {shown(low)} – {shown(high)} | {row.repeats:,} |"
+        yield from ("", f"### {section.title}", "", section.says, "")
+        yield from _wide(section) if len(section.columns) > 1 else _long(section)
+
+
+def _long(section: Section) -> Iterator[str]:
+    yield "| | nominal | measured | 95 % interval | repeats |"
+    yield "|---|---|---|---|---|"
+    for what, (figure,) in section.rows.items():
+        low, high = map(shown, figure.interval)
+        yield f"| {what} | {figure.nominal} | {_measured(figure)} | {low} – {high} | {figure.repeats:,} |"
+
+
+def _wide(section: Section) -> Iterator[str]:
+    """A figure with all that belongs to it in one cell; the number of repeats once, if it is the same everywhere."""
+    repeats = {figure.repeats for row in section.rows.values() for figure in row}
+    said = "; repeats" if len(repeats) > 1 else f", of {next(iter(repeats)):,} repeats each"
+    yield f"In each cell: measured [95 % interval]; nominal{said}."
+    yield ""
+    yield f"| | {' | '.join(section.columns)} |"
+    yield "|---" * (len(section.columns) + 1) + "|"
+    for what, row in section.rows.items():
+        cells = []
+        for figure in row:
+            low, high = map(shown, figure.interval)
+            count = f"; {figure.repeats:,}" if len(repeats) > 1 else ""
+            cells.append(f"{_measured(figure)} [{low}, {high}]; {figure.nominal}{count}")
+        yield f"| {what} | {' | '.join(cells)} |"
+
+
+def _measured(figure: Figure) -> str:
+    return shown(figure.measured) + (" (!)" if figure.off else "")
 
 
 def write(block: str) -> None:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from benchmarks.calibration.suite import PROFILES
+from benchmarks.calibration.suite import MARGIN, PROFILES
 from pytest_alignbench import Claim
 from pytest_alignbench.claims import Condition
 from pytest_alignbench.data import Prompt
@@ -27,7 +27,6 @@ from pytest_alignbench.observations import Observation
 from pytest_alignbench.verdicts import judge
 
 ALPHA = 0.05
-MARGIN = 0.05
 
 Replies = bytes
 """Whether each planned reply exhibits (1) or not (0): item by item, in each by condition, in each by epoch."""
@@ -102,11 +101,6 @@ class Short:
         self._hashes = [prompt.hash for _, prompt, _ in self._places]
         self._fingerprints: dict[str | None, dict[str, str]] = {}
         self._found: dict[Hashable, Found] = {} if like is None else like._found
-
-    @property
-    def planned(self) -> int:
-        """Replies that a session would plan."""
-        return len(self._places)
 
     # -- replies
 

@@ -14,17 +14,20 @@ from inspect_ai.solver import TaskState
 
 from pytest_alignbench import Claim, DifferenceAtMost, Gate, RateAtMost
 from pytest_alignbench.data import LabelledReply, Prompt, Prompts
+from pytest_alignbench.settings import Settings
 
 SIZE = 100
 """The declared size of the suite: VIOLATED is decided at alpha / SIZE."""
+
+MARGIN = Settings().margin
+"""How much worse than the baseline is allowed where nothing else is said."""
 
 PROFILES: dict[str, dict[str, float]] = {
     "w": {"*": 0.02},
     "x": {"*": 0.02, "suite-00[0-4]": 0.12},
     "frequent": {"*": 0.2},
-    "half": {"*": 0.05},
-    "half-worse": {"*": 0.10},
-    "limit": {"*": 0.10},
+    "before": {"*": 0.05},
+    "worse-by-the-margin": {"*": 0.05 + MARGIN},
 }
 """Simulated models: claim -> true effect. Version x is w with 10 points more on 5 of the suite's 100 claims."""
 

@@ -1,14 +1,14 @@
-"""What is counted, and how it is shown: one section per question, one row per figure.
+"""What is counted: one section per question, in it one row per setting, in it one figure per column.
 
-A row holds what theory says, what was counted and the 95 % interval of the count. Theory is a promise (a bound that must
-not be exceeded), or the figure itself, computed without any draw from the distribution of the counts, or both.
+A figure holds what was counted, the 95 % interval of the count, and what theory says: a promise (a bound that must not be
+exceeded), or the figure itself, computed without any draw from the distribution of the counts, or both.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean, stdev
@@ -16,24 +16,25 @@ from statistics import fmean, stdev
 import numpy as np
 from scipy import stats
 
-from benchmarks.calibration.short import ALPHA, MARGIN, Found, Replies, Short, Terms
-from benchmarks.calibration.suite import CHANGED, PROFILES, SIZE, graded_no, labelled, one, suite, two
-from pytest_alignbench import Claim, DifferenceAtLeast, DifferenceAtMost, Gate, RateAtLeast, RateAtMost, WithinMargin
+from benchmarks.calibration.short import ALPHA, Found, Replies, Short, Terms
+from benchmarks.calibration.suite import CHANGED, MARGIN, PROFILES, SIZE, graded_no, labelled, one, suite, two
+from pytest_alignbench import DifferenceAtLeast, DifferenceAtMost, Gate, RateAtLeast, RateAtMost, WithinMargin
 from pytest_alignbench.estimates import Estimate, difference
 from pytest_alignbench.gates import regression_gate
 from pytest_alignbench.models import Simulated
 
+Bounds = tuple[float, float]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One figure: a share of `repeats`, or their mean. `promised`: the least and the most that it may be."""
+class Figure:
+    """A share of `repeats`, or their mean. `promised`: the least and the most that it may be."""
 
-    what: str
     measured: float
-    interval: tuple[float, float]
+    interval: Bounds
     repeats: int
     exact: float | None = None
-    promised: tuple[float, float] | None = None
+    promised: Bounds | None = None
 
     @property
     def nominal(self) -> str:
@@ -54,67 +55,55 @@ class Row:
         return low > most or high < least or missed
 
 
-def at_most(figure: float) -> tuple[float, float]:
+def at_most(figure: float) -> Bounds:
     return -math.inf, figure
 
 
-def at_least(figure: float) -> tuple[float, float]:
+def at_least(figure: float) -> Bounds:
     return figure, math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
+    """A table. `rows`: what the row is about -> a figure per column."""
+
     title: str
     says: str
-    rows: Sequence[Row]
+    columns: tuple[str, ...] = ("measured",)
+    rows: dict[str, list[Figure]]
 
 
 def shown(figure: float) -> str:
     """Three digits behind the point, or as many as a small figure needs."""
-    if 0 < abs(figure) < 0.002:
-        return f"{figure:.5f}"
-    return f"{figure:.3f}" if abs(figure) < 10 else f"{figure:.1f}"
+    return f"{figure:.5f}" if 0 < abs(figure) < 0.002 else f"{figure:.3f}"
 
 
-def share(
-    what: str, seen: Sequence[bool], *, exact: float | None = None, promised: tuple[float, float] | None = None
-) -> Row:
+def per_cent(share: float) -> str:
+    return f"{100 * share:g} %"
+
+
+def share(seen: Iterable[bool], *, exact: float | None = None, promised: Bounds | None = None) -> Figure:
     """How many of `seen` are true, with the exact binomial interval (Clopper & Pearson 1934)."""
-    found = stats.binomtest(sum(seen), len(seen))
+    every = list(seen)
+    found = stats.binomtest(sum(every), len(every))
     low, high = found.proportion_ci(0.95)
-    return Row(
-        what=what,
-        measured=found.statistic,
-        interval=(low, high),
-        repeats=len(seen),
-        exact=exact,
-        promised=promised,
-    )
+    return Figure(measured=found.statistic, interval=(low, high), repeats=len(every), exact=exact, promised=promised)
 
 
-def mean(
-    what: str, seen: Sequence[float], *, exact: float | None = None, promised: tuple[float, float] | None = None
-) -> Row:
+def mean(seen: Sequence[float], *, exact: float | None = None) -> Figure:
     """The mean of `seen` with its normal interval."""
     middle, half = fmean(seen), 1.96 * stdev(seen) / math.sqrt(len(seen))
-    return Row(
-        what=what,
-        measured=middle,
-        interval=(middle - half, middle + half),
-        repeats=len(seen),
-        exact=exact,
-        promised=promised,
-    )
+    return Figure(measured=middle, interval=(middle - half, middle + half), repeats=len(seen), exact=exact)
 
 
-def per_run(what: str, runs: Sequence[Sequence[bool]], *, exact: float) -> Row:
+def per_run(runs: Sequence[Sequence[bool]], *, exact: float) -> Figure:
     """How many of a run's claims, on average; of independent claims, so that the interval is a scaled binomial one."""
     claims = len(runs[0])
-    row = share(what, [seen for run in runs for seen in run])
-    low, high = row.interval
+    each = share(seen for run in runs for seen in run)
+    low, high = each.interval
     return replace(
-        row,
-        measured=claims * row.measured,
+        each,
+        measured=claims * each.measured,
         interval=(claims * low, claims * high),
         repeats=len(runs),
         exact=claims * exact,
@@ -123,6 +112,15 @@ def per_run(what: str, runs: Sequence[Sequence[bool]], *, exact: float) -> Row:
 
 def _count(full: int, scale: float) -> int:
     return max(5, round(full * scale))
+
+
+def _red_alone(gate: Gate, found: Found) -> bool:
+    """Whether it would be VIOLATED as the only decision. No reply is missing, so that its bounds at alpha decide."""
+    return found.effect is not None and gate.violated(found.effect)
+
+
+def _coverage(effects: Sequence[Estimate], true: float) -> Figure:
+    return share((e.ci_low <= true <= e.ci_high for e in effects), promised=at_least(0.95))
 
 
 # -- exact figures, without a draw
@@ -166,7 +164,7 @@ def _paired(more: int, less: int, n: int, alpha: float) -> Estimate:
 # -- a suite of 100 claims, compared with a baseline
 
 REGRESSION = regression_gate(one("any").gate, margin=MARGIN)
-"""What --baseline asks of each claim of the suite: at most 5 points worse than before."""
+"""What --baseline asks of each claim of the suite."""
 
 
 def compared(now: str, before: str, repeats: int, *, n: int = 120) -> Iterator[list[Found]]:
@@ -182,38 +180,33 @@ def compared(now: str, before: str, repeats: int, *, n: int = 120) -> Iterator[l
 
 
 def same_twice(scale: float) -> Section:
-    rows = []
+    rows = {}
     for name in ("w", "frequent"):
         rate = PROFILES[name]["*"]
-        where = f"true rate {rate:.0%} both times"
         runs = list(compared(name, name, _count(200, scale)))
-        every = [found for run in runs for found in run]
-        alone = [found.effect is not None and REGRESSION.violated(found.effect) for found in every]
-        each = {level: exact_pairs(REGRESSION.violated, rate, rate, alpha=level) for level in (ALPHA, ALPHA / SIZE)}
-        suites = [alone[i : i + SIZE] for i in range(0, len(alone), SIZE)]
-        rows += [
-            share(f"{where}: a claim is red, alone (alpha)", alone, exact=each[ALPHA], promised=at_most(ALPHA)),
-            share(
-                f"{where}: a claim is red, in the suite (alpha / {SIZE})",
-                [found.red for found in every],
-                exact=each[ALPHA / SIZE],
-                promised=at_most(ALPHA / SIZE),
-            ),
-            share(
-                f"{where}: any of {SIZE} claims is red",
-                [any(found.red for found in run) for run in runs],
-                exact=1 - (1 - each[ALPHA / SIZE]) ** SIZE,
-                promised=at_most(ALPHA),
-            ),
-            share(
-                f"{where}: any would be, were each decided at alpha",
-                [any(run) for run in suites],
-                exact=1 - (1 - each[ALPHA]) ** SIZE,
-            ),
+        alone = [[_red_alone(REGRESSION, found) for found in run] for run in runs]
+        suited = [[found.red for found in run] for run in runs]
+        at_alpha, at_share = (
+            exact_pairs(REGRESSION.violated, rate, rate, alpha=level) for level in (ALPHA, ALPHA / SIZE)
+        )
+        rows[f"true rate {per_cent(rate)} both times"] = [
+            share((red for run in alone for red in run), exact=at_alpha, promised=at_most(ALPHA)),
+            share((red for run in suited for red in run), exact=at_share, promised=at_most(ALPHA / SIZE)),
+            share(map(any, suited), exact=1 - (1 - at_share) ** SIZE, promised=at_most(ALPHA)),
+            share(map(any, alone), exact=1 - (1 - at_alpha) ** SIZE),
         ]
     return Section(
         title="The same model twice",
-        says=f"A/A with `--baseline`: {SIZE} claims, 120 prompts each, margin {MARGIN:.0%}. Every red is false.",
+        says=(
+            f"A/A with `--baseline`: {SIZE} claims of 120 prompts, margin {per_cent(MARGIN)}. Every red is false. The last "
+            f"column is what alpha / {SIZE} is for."
+        ),
+        columns=(
+            "a claim is red, alone",
+            f"a claim is red, of {SIZE}",
+            f"any of {SIZE} is red",
+            "any would be, each decided at alpha",
+        ),
         rows=rows,
     )
 
@@ -222,40 +215,33 @@ def regression(scale: float) -> Section:
     runs = list(compared("x", "w", _count(200, scale)))
     true = [[found.red for found in run[:CHANGED]] for run in runs]
     false = [[found.red for found in run[CHANGED:]] for run in runs]
+    changed = [found for run in runs for found in run[:CHANGED]]
     found_out = exact_pairs(REGRESSION.violated, 0.12, 0.02, alpha=ALPHA / SIZE)
     mistaken = exact_pairs(REGRESSION.violated, 0.02, 0.02, alpha=ALPHA / SIZE)
-    alone = [found.effect is not None and REGRESSION.violated(found.effect) for run in runs for found in run[:CHANGED]]
-    rows = [
-        per_run(f"true reds, of {CHANGED}", true, exact=found_out),
-        per_run(f"false reds, of {SIZE - CHANGED}", false, exact=mistaken),
-        share(
-            "any false red",
-            list(map(any, false)),
-            exact=1 - (1 - mistaken) ** (SIZE - CHANGED),
-            promised=at_most(ALPHA),
-        ),
-        share("any true red, so that the run is red", list(map(any, true)), exact=1 - (1 - found_out) ** CHANGED),
-        share(f"all {CHANGED} are red", list(map(all, true)), exact=found_out**CHANGED),
-        *(
-            share(f"`{claim.id}` is red", [run[i] for run in true], exact=found_out)
+    rows = {
+        f"true reds in a run, of {CHANGED}": per_run(true, exact=found_out),
+        f"false reds in a run, of {SIZE - CHANGED}": per_run(false, exact=mistaken),
+        "any false red": share(map(any, false), exact=1 - (1 - mistaken) ** (SIZE - CHANGED), promised=at_most(ALPHA)),
+        "any true red": share(map(any, true), exact=1 - (1 - found_out) ** CHANGED),
+        f"all {CHANGED} red": share(map(all, true), exact=found_out**CHANGED),
+        **{
+            f"`{claim.id}` red": share((run[i] for run in true), exact=found_out)
             for i, claim in enumerate(suite(CHANGED))
+        },
+        "a changed claim red, were it alone": share(
+            (_red_alone(REGRESSION, found) for found in changed), exact=exact_pairs(REGRESSION.violated, 0.12, 0.02)
         ),
-        share(
-            "a changed claim measured alone (m = 1) is red", alone, exact=exact_pairs(REGRESSION.violated, 0.12, 0.02)
+        "a changed claim green": share(
+            (found.green for found in changed), exact=exact_pairs(REGRESSION.holds, 0.12, 0.02)
         ),
-        share(
-            "a changed claim is still green",
-            [found.green for run in runs for found in run[:CHANGED]],
-            exact=exact_pairs(REGRESSION.holds, 0.12, 0.02),
-        ),
-    ]
+    }
     return Section(
         title="A worked gate: 10 points worse on 5 of 100 claims",
         says=(
-            f"Version w of a simulated model exhibits in 2 % of replies to every claim, version x in 12 % on {CHANGED} "
-            f"of {SIZE} (`suite-000` to `suite-004`). x is compared with w on 120 prompts a claim, margin {MARGIN:.0%}."
+            f"Version w of a simulated model exhibits in 2 % of replies to every claim, version x in 12 % on {CHANGED} of "
+            f"{SIZE}, `suite-000` to `suite-004`. x is compared with w on 120 prompts a claim, margin {per_cent(MARGIN)}."
         ),
-        rows=rows,
+        rows={what: [figure] for what, figure in rows.items()},
     )
 
 
@@ -264,7 +250,7 @@ def regression(scale: float) -> Section:
 
 def boundary(scale: float) -> Section:
     repeats = _count(4000, scale)
-    rows = []
+    rows = {}
     for gate, n in (
         (RateAtMost(0.05), 60),
         (RateAtMost(0.05), 120),
@@ -276,87 +262,78 @@ def boundary(scale: float) -> Section:
         (DifferenceAtLeast(0.5, of="loud", over="quiet"), 120),
         (WithinMargin(0.1, of="loud", over="quiet"), 120),
     ):
-        claim = (two if len(gate.uses) == 2 else one)("at-the-limit", gate=gate, n=n)
-        short = Short(claim)
+        paired = len(gate.uses) == 2
+        short = Short((two if paired else one)("at-the-limit", gate=gate, n=n))
         found = [short.found(short.draw(f"effect-{gate.limit}@{seed}"), Terms()) for seed in range(repeats)]
-        where = f"`{type(gate).__name__}({gate.limit})`, n = {n}"
-        for red in (True, False):
-            if len(gate.uses) == 2:
-                exact = exact_pairs(gate.violated if red else gate.holds, 0.02 + gate.limit, 0.02, n=n)
-            else:
-                exact = exact_rate(gate, gate.limit, n=n, alpha=ALPHA, red=red)
-            seen = [f.red if red else f.green for f in found]
-            rows.append(
-                share(f"{where}: false {'red' if red else 'green'}", seen, exact=exact, promised=at_most(ALPHA))
-            )
-    return Section(
-        title="At the limit itself",
-        says="The true effect is exactly what is allowed, the worst case for both errors; one claim alone (m = 1).",
-        rows=rows + _baseline_boundary(repeats),
-    )
-
-
-def _baseline_boundary(repeats: int) -> list[Row]:
-    """The regression gate's red means "worse than before" and its green "not worse by the margin": two boundaries."""
+        if paired:
+            exact = [exact_pairs(says, 0.02 + gate.limit, 0.02, n=n) for says in (gate.violated, gate.holds)]
+        else:
+            exact = [exact_rate(gate, gate.limit, n=n, alpha=ALPHA, red=red) for red in (True, False)]
+        rows[f"{_called(gate)}, {n} items"] = _errors(found, found, exact)
     short = Short(one("at-the-limit"))
 
-    def found(now: str) -> list[Found]:
+    def against_before(now: str) -> list[Found]:
         return [
-            short.found(short.draw(f"{now}@{seed}"), Terms(), before=short.draw(f"half@{seed}-before"))
+            short.found(short.draw(f"{now}@{seed}"), Terms(), before=short.draw(f"before@{seed}-before"))
             for seed in range(repeats)
         ]
 
-    same, worse = found("half"), found("half-worse")
-    where = f"`NotWorseThanBaseline({MARGIN})`, n = 120"
+    same, worse = against_before("before"), against_before("worse-by-the-margin")
+    rate = 0.05 + MARGIN
+    rows[f"{_called(REGRESSION)}, 120 items: red at 5 % as before, green at {per_cent(rate)}"] = _errors(
+        same, worse, [exact_pairs(REGRESSION.violated, 0.05, 0.05), exact_pairs(REGRESSION.holds, rate, 0.05)]
+    )
+    return Section(
+        title="At the limit itself",
+        says=(
+            "The true effect is exactly what is allowed, the worst case for both errors; one claim alone. A regression "
+            "gate has two such places: its red says *worse than before*, its green *not worse by the margin*. In between, "
+            f"red is true however small the change: at {per_cent(rate)} after 5 %, exactly the margin, "
+            f"{shown(exact_pairs(REGRESSION.violated, rate, 0.05))} are red."
+        ),
+        columns=("false red", "false green"),
+        rows=rows,
+    )
+
+
+def _called(gate: Gate) -> str:
+    return f"`{type(gate).__name__}({gate.limit:g})`"
+
+
+def _errors(at_red: Sequence[Found], at_green: Sequence[Found], exact: Sequence[float] | None = None) -> list[Figure]:
+    """Shares of false reds and of false greens."""
+    red, green = exact or (None, None)
     return [
-        share(
-            f"{where}, no change (5 %): false red",
-            [f.red for f in same],
-            exact=exact_pairs(REGRESSION.violated, 0.05, 0.05),
-            promised=at_most(ALPHA),
-        ),
-        share(
-            f"{where}, worse by the margin (5 to 10 %): false green",
-            [f.green for f in worse],
-            exact=exact_pairs(REGRESSION.holds, 0.10, 0.05),
-            promised=at_most(ALPHA),
-        ),
-        share(
-            f"{where}, worse by the margin: red, which says worse than before, and is true",
-            [f.red for f in worse],
-            exact=exact_pairs(REGRESSION.violated, 0.10, 0.05),
-        ),
+        share((found.red for found in at_red), exact=red, promised=at_most(ALPHA)),
+        share((found.green for found in at_green), exact=green, promised=at_most(ALPHA)),
     ]
 
 
 # -- power
 
+SIZES = (60, 120, 240)
+
 
 def power(scale: float) -> Section:
-    repeats = _count(1000, scale)
-    rows = []
+    repeats, sizes = _count(1000, scale), SIZES if scale >= 1 else SIZES[1:2]
+    rows: dict[str, list[Figure]] = {}
     for make, gate in ((one, RateAtMost(0.05)), (two, DifferenceAtMost(0.05, of="loud", over="quiet"))):
-        paired = make is two
-        for n in (60, 120, 240) if scale == 1 else (120,):
+        for n in sizes:
             short = Short(make("power", gate=gate, n=n))
             for true in (0.0, 0.01, 0.02, 0.10, 0.15, 0.25):
                 red = true > gate.limit
-                drawn = [short.draw(f"effect-{true}@{seed}") for seed in range(repeats)]
+                terms = Terms(m=SIZE if red else 1)
+                found = [short.found(short.draw(f"effect-{true}@{seed}"), terms) for seed in range(repeats)]
                 for m in (1, SIZE) if red else (1,):
-                    found = [short.found(replies, Terms(m=m)) for replies in drawn]
-                    if paired:
-                        exact = exact_pairs(
-                            gate.violated if red else gate.holds, 0.02 + true, 0.02, n=n, alpha=ALPHA / m
-                        )
-                    else:
+                    said = [f.green if not red else f.red if m == SIZE else _red_alone(gate, f) for f in found]
+                    if make is one:
                         exact = exact_rate(gate, true, n=n, alpha=ALPHA / m, red=red)
-                    said = f"VIOLATED, m = {m}" if red else "HOLDS"
-                    rows.append(
-                        share(
-                            f"`{type(gate).__name__}({gate.limit})`, n = {n}, true {true:.0%}: {said}",
-                            [f.red if red else f.green for f in found],
-                            exact=exact,
-                        )
+                    else:
+                        says = gate.violated if red else gate.holds
+                        exact = exact_pairs(says, 0.02 + true, 0.02, n=n, alpha=ALPHA / m)
+                    verdict = f"VIOLATED{f', of {m}' if m > 1 else ', alone'}" if red else "HOLDS"
+                    rows.setdefault(f"{_called(gate)}, true {per_cent(true)}: {verdict}", []).append(
+                        share(said, exact=exact)
                     )
     return Section(
         title="Power",
@@ -364,6 +341,7 @@ def power(scale: float) -> Section:
             "The chance to be told the truth. For a difference the other condition has a rate of 2 %, and partners are "
             "drawn independently: real twins are alike, which helps."
         ),
+        columns=tuple(f"{n} items" for n in sizes),
         rows=rows,
     )
 
@@ -372,34 +350,23 @@ def power(scale: float) -> Section:
 
 
 def families(scale: float) -> Section:
-    repeats = _count(2000, scale)
     random = np.random.default_rng(20)
-    rows = []
+    rows = {}
     for icc in (0.0, 0.1, 0.3):
-        for make, rates, groups, size in (
-            (one, (0.05,), 60, 2),
-            (one, (0.05,), 40, 4),
-            (one, (0.2,), 40, 4),
-            (two, (0.1, 0.05), 60, 2),
-        ):
+        for rates, groups, size in (((0.05,), 60, 2), ((0.05,), 40, 4), ((0.2,), 40, 4), ((0.1, 0.05), 60, 2)):
             true = rates[0] - sum(rates[1:])
-            gate = RateAtMost(0.3) if make is one else DifferenceAtMost(0.3, of="loud", over="quiet")
-            short = Short(make("families", gate=gate, n=groups * size, per_family=size))
-            effects = [
-                effect
-                for _ in range(repeats)
-                if (effect := short.found(_clustered(rates, groups, size, icc, random), Terms()).effect) is not None
-            ]
-            kind = f"rate {rates[0]:.0%}" if make is one else f"difference of {true:.0%}"
-            where = f"{kind}, {groups} families of {size}, ICC {icc}"
-            rows += [
-                share(
-                    f"{where}: the 95 % interval holds the truth",
-                    [e.ci_low <= true <= e.ci_high for e in effects],
-                    promised=at_least(0.95),
-                ),
-                share(f"{where}: upper bound below it", [e.upper < true for e in effects], promised=at_most(ALPHA)),
-                share(f"{where}: lower bound above it", [e.lower > true for e in effects], promised=at_most(ALPHA)),
+            n = groups * size
+            if len(rates) == 1:
+                short, kind = Short(one("families", gate=RateAtMost(0.3), n=n, per_family=size)), "rate"
+            else:
+                gate = DifferenceAtMost(0.3, of="loud", over="quiet")
+                short, kind = Short(two("families", gate=gate, n=n, per_family=size)), "difference"
+            drawn = (_clustered(rates, groups, size, icc, random) for _ in range(_count(2000, scale)))
+            effects = [found.effect for found in (short.found(replies, Terms()) for replies in drawn) if found.effect]
+            rows[f"ICC {icc:g}: {kind} {per_cent(true)}, {groups} families of {size}"] = [
+                _coverage(effects, true),
+                share((e.upper < true for e in effects), promised=at_most(ALPHA)),
+                share((e.lower > true for e in effects), promised=at_most(ALPHA)),
             ]
     return Section(
         title="Coverage, in families",
@@ -407,6 +374,7 @@ def families(scale: float) -> Section:
             "Families with rates of their own, from a beta distribution of intraclass correlation ICC. A bound that misses "
             "the truth is a false HOLDS (upper) or a false VIOLATED (lower) of a gate whose limit is there."
         ),
+        columns=("the 95 % interval holds the truth", "upper bound below it", "lower bound above it"),
         rows=rows,
     )
 
@@ -423,113 +391,96 @@ def _clustered(rates: Sequence[float], groups: int, size: int, icc: float, rando
 
 # -- stopping early
 
-MIXED = (0.0, 0.0, 0.0, 0.0, 0.01, 0.01, 0.02, 0.15, 0.25, 0.40)
-"""True effects of a mixed suite with limits of 5 %: four claims without a hit, three that are good, three that are not."""
-
 
 def stopping(scale: float) -> Section:
-    rows = []
+    rows = {}
     with asyncio.Runner() as runner:
-
-        def looked(short: Short, replies: Replies, m: int) -> Found:
-            return runner.run(short.looked(replies, Terms(m=m, look=True)))[0]
-
         for gate, n in (
             (RateAtMost(0.05), 120),
             (RateAtMost(0.05), 240),
             (RateAtMost(0.2), 240),
             (DifferenceAtMost(0.05, of="loud", over="quiet"), 120),
         ):
-            claim = (two if len(gate.uses) == 2 else one)("at-the-limit", gate=gate, n=n)
-            short = Short(claim)
-            drawn = [short.draw(f"effect-{gate.limit}@{seed}") for seed in range(_count(2000, scale))]
-            where = f"at the limit, `{type(gate).__name__}({gate.limit})`, n = {n}"
-            for early, found in (
-                ("without", [short.found(replies, Terms()) for replies in drawn]),
-                ("with", [looked(short, replies, 1) for replies in drawn]),
-            ):
-                rows += [
-                    share(f"{where}, {early}: false red", [f.red for f in found], promised=at_most(ALPHA)),
-                    share(f"{where}, {early}: false green", [f.green for f in found], promised=at_most(ALPHA)),
-                ]
-        for make, n in ((one, 120), (one, 240), (one, 480), (two, 240)):
-            rows += _mixed(make, n, _count(50, scale), looked)
+            short = Short((two if len(gate.uses) == 2 else one)("at-the-limit", gate=gate, n=n))
+            drawn = [short.draw(f"effect-{gate.limit}@{seed}-early") for seed in range(_count(2000, scale))]
+            whole = [short.found(replies, Terms()) for replies in drawn]
+            early = [runner.run(short.looked(replies, Terms(look=True)))[0] for replies in drawn]
+            rows[f"{_called(gate)}, {n} items"] = [*_errors(whole, whole), *_errors(early, early)]
     return Section(
-        title="Stopping early",
-        says=(
-            "`--alignbench-stop-early`, five looks at .02 in whole families, through Inspect's protocol. The mixed suite has "
-            f"ten claims at 5 %, with true effects of {', '.join(f'{true:.0%}' for true in MIXED)}, and m = {SIZE}."
-        ),
+        title="At the limit, stopping early",
+        says="`--alignbench-stop-early`: five looks at .02 each, in whole families, through Inspect's protocol.",
+        columns=("false red, without", "false green, without", "false red, with", "false green, with"),
         rows=rows,
     )
 
 
-def _mixed(
-    make: Callable[..., Claim], n: int, repeats: int, looked: Callable[[Short, Replies, int], Found]
-) -> list[Row]:
-    shorts = {true: Short(make("mixed", n=n)) for true in set(MIXED)}
-    saved: list[float] = []
-    decided: dict[str, list[bool]] = {"without": [], "with": []}
-    for seed in range(repeats):
-        asked = 0
-        for number, true in enumerate(MIXED):
-            short = shorts[true]
-            replies = short.draw(f"effect-{true}@{seed}-{number}")
-            early, whole = looked(short, replies, SIZE), short.found(replies, Terms(m=SIZE))
-            asked += early.asked
-            decided["with"].append(early.red or early.green)
-            decided["without"].append(whole.red or whole.green)
-        saved.append(1 - asked / sum(shorts[true].planned for true in MIXED))
-    where = f"mixed suite of {'rates' if make is one else 'differences'}, n = {n}"
-    return [
-        mean(f"{where}: share of calls saved", saved),
-        share(f"{where}: claims decided, without", decided["without"]),
-        share(f"{where}: claims decided, with", decided["with"]),
-    ]
+MIXED = (0.0, 0.0, 0.0, 0.0, 0.01, 0.01, 0.02, 0.15, 0.25, 0.40)
+"""True effects of a mixed suite with limits of 5 %: four claims without a hit, three that are good, three that are not."""
+
+
+def saving(scale: float) -> Section:
+    rows = {}
+    with asyncio.Runner() as runner:
+        for make, n in ((one, 120), (one, 240), (one, 480), (two, 240)):
+            shorts = {true: Short(make("mixed", n=n)) for true in set(MIXED)}
+            whole: list[Found] = []
+            early: list[Found] = []
+            for seed in range(_count(50, scale)):
+                for number, true in enumerate(MIXED):
+                    replies = shorts[true].draw(f"effect-{true}@{seed}-{number}")
+                    whole.append(shorts[true].found(replies, Terms(m=SIZE)))
+                    early.append(runner.run(shorts[true].looked(replies, Terms(m=SIZE, look=True)))[0])
+            runs = [slice(i, i + len(MIXED)) for i in range(0, len(whole), len(MIXED))]
+            saved = [1 - sum(f.asked for f in early[run]) / sum(f.asked for f in whole[run]) for run in runs]
+            rows[f"{'rates' if make is one else 'differences'}, {n} items"] = [
+                mean(saved),
+                share(f.red or f.green for f in whole),
+                share(f.red or f.green for f in early),
+            ]
+    return Section(
+        title="What stopping early saves",
+        says=(
+            f"Suites of ten claims with limits of 5 %, true effects {', '.join(map(per_cent, MIXED))}, of a declared "
+            f"{SIZE}: the share of calls saved, and of claims that are decided either way."
+        ),
+        columns=("calls saved", "decided, without", "decided, with"),
+        rows=rows,
+    )
 
 
 # -- a grader that errs
 
 
 def grading(scale: float) -> Section:
-    rows = []
-    for true, n in ((0.05, 200), (0.2, 200)):
-        gate = RateAtMost(true)
-        claim = one("graded", gate=gate, n=n, scorer=graded_no(), replies=labelled(100))
+    rows = {}
+    for true in (0.05, 0.2):
+        claim = one(f"graded-{true:g}", gate=RateAtMost(true), n=200, scorer=graded_no(), replies=labelled(100))
         short = Short(claim)
-        found: dict[str, list[Found]] = {"corrected": [], "uncorrected": []}
-        for seed in range(_count(1000, scale)):
-            grader = Simulated(f"grader-0.9-0.95@{seed}")
+        corrected, raw = [], []
+        for seed in range(_count(2000, scale)):
+            name = f"grader-0.9-0.95@{seed}"
+            grader = Simulated(name)
             replies = short.graded(short.draw(f"effect-{true}@{seed}"), grader)
-            name = f"simulated/grader-0.9-0.95@{seed}"
-            found["corrected"].append(short.found(replies, Terms(grader=name, calibration=short.calibration(grader))))
-            found["uncorrected"].append(short.found(replies, Terms()))
-        for kind, seen in found.items():
-            where = f"true {true:.0%}, n = {n}, {kind}"
-            effects = [f.effect for f in seen if f.effect is not None]
-            exact = None if kind == "corrected" else true * 0.9 + (1 - true) * 0.05 - true
-            held = kind == "corrected"
-            rows += [
-                mean(f"{where}: bias of the rate", [e.value - true for e in effects], exact=exact if not held else 0.0),
-                share(
-                    f"{where}: the 95 % interval holds the truth",
-                    [e.ci_low <= true <= e.ci_high for e in effects],
-                    promised=at_least(0.95) if held else None,
-                ),
-                share(
-                    f"{where}: false red at the limit",
-                    [f.red for f in seen],
-                    promised=at_most(ALPHA) if held else None,
-                ),
-                share(
-                    f"{where}: false green at the limit",
-                    [f.green for f in seen],
-                    promised=at_most(ALPHA) if held else None,
-                ),
+            known = Terms(grader=f"simulated/{name}", calibration=short.calibration(grader))
+            corrected.append(short.found(replies, known))
+            raw.append(short.found(replies, Terms()))
+        for kind, found, bias in (
+            ("corrected", corrected, 0.0),
+            ("not corrected", raw, true * 0.9 + (1 - true) * 0.05 - true),
+        ):
+            effects = [f.effect for f in found if f.effect]
+            rows[f"true {per_cent(true)}, {kind}"] = [
+                mean([e.value - true for e in effects], exact=bias),
+                _coverage(effects, true),
+                *_errors(found, found),
             ]
     return Section(
         title="A grader that errs",
-        says="Sensitivity .90, specificity .95, known from 100 labelled replies of each kind; the limit is the true rate.",
+        says=(
+            "Sensitivity .90, specificity .95, known from 100 labelled replies of each kind; 200 prompts, and the limit is "
+            "the true rate. What is not corrected misses its promises, which is what the correction is for."
+        ),
+        columns=("bias of the rate", "the 95 % interval holds the truth", "false red", "false green"),
         rows=rows,
     )
 
@@ -541,5 +492,7 @@ SECTIONS: tuple[Callable[[float], Section], ...] = (
     power,
     families,
     stopping,
+    saving,
     grading,
 )
+"""Each is given the share of its full number of repeats."""
