@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -95,7 +96,10 @@ def usable(name: str) -> Model:
         _check_simulated(kind)
     own: dict[str, Any] = {"max_retries": 0} if provider in _OWN_RETRIES else {}
     try:
-        model = get_model(name, memoize=False, **own)
+        with warnings.catch_warnings():
+            # The first look-up imports every package that offers something to Inspect, whoever wrote it.
+            warnings.simplefilter("ignore")
+            model = get_model(name, memoize=False, **own)
     except Exception as fault:
         said = re.sub(r"\[/?[a-z]+\]", "", str(fault)).removeprefix("ERROR: ")  # Inspect marks them up for the terminal
         raise ModelError(f"model {name!r} cannot be used: {one_line(said, limit=300)}") from fault
