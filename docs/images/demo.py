@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from rich.console import Console
@@ -17,9 +18,11 @@ TONES = {"HOLDS": "green", "VIOLATED": "bold red", "INCONCLUSIVE": "yellow"}
 def main() -> None:
     run = History(".alignbench").read("latest")
     verdicts = [judge(record) for record in run.records]
-    console = Console(record=True, width=92, file=Path("/dev/null").open("w", encoding="utf-8"))
+    console = Console(record=True, width=92, file=io.StringIO())
     console.print(Text("$ make demo", style="bold"))
-    console.print(Text("three suites, three versions of a simulated model: effect in points, or rate in %\n", style="dim"))
+    console.print(
+        Text("three suites, three versions of a simulated model: effect in points, or rate in %\n", style="dim")
+    )
     for line, tone in grid(verdicts):
         text = Text(line, style=tone)
         for word, style in TONES.items():
