@@ -24,7 +24,7 @@ from typing import Any
 
 import click
 import pytest
-import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
+import yaml
 
 from conftest import Project
 from pytest_alignbench import ClaimError, Outcome, prompts, replies, scorers
