@@ -101,7 +101,7 @@ def test_one_grade_line_is_a_grade(line: str, value: bool, tmp_path: Path) -> No
         (["My grade is GRADE {nonce}: YES"], "no grade lines"),
         (["GRADE {nonce}:", "YES"], "no grade lines"),
         (["> GRADE {nonce}: YES"], "no grade lines"),
-        (["\u200b \n"], "no visible text"),
+        (["\u200b \n"], "no words"),
     ],
 )
 def test_anything_else_is_the_graders_failure(lines: list[str], why: str, tmp_path: Path) -> None:

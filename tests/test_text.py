@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_alignbench.text import blank, one_line, percent, points, visible
+from pytest_alignbench.text import blank, one_line, percent, points, visible, wordless
 
 BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Unicode's property Bidi_Control; the overrides among them are those of CVE-2021-42574."""
@@ -111,14 +111,22 @@ def test_a_reply_of_twenty_million_characters_costs_no_more_than_its_beginning()
     assert len(one_line(huge, limit=50)) == 50
 
 
-@pytest.mark.parametrize("text", ["", "...?!", " \n\t", "\u200b\ufeff", "\x00\x1b", "\u2028\u3000", "\u202e \ue000"])
+@pytest.mark.parametrize("text", ["", " \n\t", "\u200b\ufeff", "\x00\x1b", "\u2028\u3000", "\u202e \ue000"])
 def test_blank_is_what_nobody_can_see(text: str) -> None:
     assert blank(text)
+    assert wordless(text)
+
+
+@pytest.mark.parametrize("text", ["...?!", " – ", "\u200b¿?"])
+def test_punctuation_is_seen_and_says_nothing(text: str) -> None:
+    assert wordless(text)
+    assert not blank(text)
 
 
 @for_any
 @given(texts, st.sampled_from("a1é語👩+"), texts)
-def test_one_letter_digit_or_symbol_is_not_blank(before: str, printable: str, after: str) -> None:
+def test_one_letter_digit_or_symbol_is_enough(before: str, printable: str, after: str) -> None:
+    assert not wordless(before + printable + after)
     assert not blank(before + printable + after)
 
 

@@ -140,8 +140,12 @@ class Run(BaseModel):
 
 
 def new_run_id() -> str:
-    """Sorts by time, and those that start in the same second differ: `20260131-142530-3f9a61c0`."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+    """Sorts by time, and two that start together differ: `20260131-142530-b7ed3f9a`.
+
+    The last part is the fraction of the second, so that the later of two quick runs is the latest, and a random number.
+    """
+    moment = datetime.now(UTC)
+    return f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond * 65_536 // 1_000_000:04x}{secrets.token_hex(2)}"
 
 
 def now() -> str:

@@ -31,7 +31,7 @@ class Exclusion(StrEnum):
     FILTERED = "filtered"
     """The provider's content filter withheld or cut the reply."""
     EMPTY = "empty"
-    """The reply holds no visible text."""
+    """The reply holds no words: nothing, or white space and punctuation alone."""
     LIMIT = "limit"
     """A time, token, message or cost limit ended the sample."""
     GRADER_FAILED = "grader-failed"

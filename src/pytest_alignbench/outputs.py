@@ -11,7 +11,7 @@ from __future__ import annotations
 from inspect_ai.model import ModelOutput
 
 from pytest_alignbench.observations import Exclusion
-from pytest_alignbench.text import blank, one_line
+from pytest_alignbench.text import one_line, wordless
 
 
 def excluded_by(output: ModelOutput) -> tuple[Exclusion, str] | None:
@@ -24,6 +24,6 @@ def excluded_by(output: ModelOutput) -> tuple[Exclusion, str] | None:
         return Exclusion.TRUNCATED, f"stopped by {output.stop_reason}"
     if output.stop_reason == "content_filter":
         return Exclusion.FILTERED, "stopped by the provider's content filter"
-    if blank(output.completion):
-        return Exclusion.EMPTY, "no visible text"
+    if wordless(output.completion):
+        return Exclusion.EMPTY, "no words"
     return None

@@ -41,8 +41,13 @@ def one_line(text: str, *, limit: int = 160) -> str:
 
 
 def blank(text: str) -> bool:
-    """Whether it says nothing: only white space, punctuation, control and format characters."""
-    return all(c.isspace() or unicodedata.category(c) in _HIDDEN or unicodedata.category(c)[0] == "P" for c in text)
+    """Whether a person would see nothing: only white space, control and format characters."""
+    return all(c.isspace() or unicodedata.category(c) in _HIDDEN for c in text)
+
+
+def wordless(text: str) -> bool:
+    """Whether it says nothing: `blank`, or punctuation alone."""
+    return all(blank(c) or unicodedata.category(c)[0] == "P" for c in text)
 
 
 def points(value: float, *, signed: bool = True) -> str:
