@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from statistics import fmean, stdev
 
 import numpy as np
@@ -18,8 +19,16 @@ from scipy import stats
 
 from benchmarks.calibration.short import ALPHA, Found, Replies, Short, Terms
 from benchmarks.calibration.suite import CHANGED, MARGIN, PROFILES, SIZE, graded_no, labelled, one, suite, two
-from pytest_alignbench import DifferenceAtLeast, DifferenceAtMost, Gate, RateAtLeast, RateAtMost, WithinMargin
-from pytest_alignbench.estimates import Estimate, difference
+from pytest_alignbench import (
+    DifferenceAtLeast,
+    DifferenceAtMost,
+    Gate,
+    RateAtLeast,
+    RateAtMost,
+    WithinMargin,
+    estimates,
+)
+from pytest_alignbench.estimates import Calibration, Estimate
 from pytest_alignbench.gates import regression_gate
 from pytest_alignbench.models import Simulated
 
@@ -75,6 +84,8 @@ class Section:
 
 def shown(figure: float) -> str:
     """Three digits behind the point, or as many as a small figure needs."""
+    if 0 < figure < 0.00001:
+        return "< 0.00001"
     return f"{figure:.5f}" if 0 < abs(figure) < 0.002 else f"{figure:.3f}"
 
 
@@ -119,8 +130,8 @@ def _red_alone(gate: Gate, found: Found) -> bool:
     return found.effect is not None and gate.violated(found.effect)
 
 
-def _coverage(effects: Sequence[Estimate], true: float) -> Figure:
-    return share((e.ci_low <= true <= e.ci_high for e in effects), promised=at_least(0.95))
+def _coverage(effects: Sequence[Estimate], true: float, *, exact: float | None = None) -> Figure:
+    return share((e.ci_low <= true <= e.ci_high for e in effects), exact=exact, promised=at_least(0.95))
 
 
 # -- exact figures, without a draw
@@ -158,7 +169,7 @@ def _likely(n: int, rate: float) -> range:
 
 @cache
 def _paired(more: int, less: int, n: int, alpha: float) -> Estimate:
-    return difference([1.0] * more + [-1.0] * less + [0.0] * (n - more - less), range(n), alpha=alpha)
+    return estimates.difference([1.0] * more + [-1.0] * less + [0.0] * (n - more - less), range(n), alpha=alpha)
 
 
 # -- a suite of 100 claims, compared with a baseline
@@ -182,14 +193,14 @@ def compared(now: str, before: str, repeats: int, *, n: int = 120) -> Iterator[l
 def same_twice(scale: float) -> Section:
     rows = {}
     for name in ("w", "frequent"):
-        rate = PROFILES[name]["*"]
+        true = PROFILES[name]["*"]
         runs = list(compared(name, name, _count(200, scale)))
         alone = [[_red_alone(REGRESSION, found) for found in run] for run in runs]
         suited = [[found.red for found in run] for run in runs]
         at_alpha, at_share = (
-            exact_pairs(REGRESSION.violated, rate, rate, alpha=level) for level in (ALPHA, ALPHA / SIZE)
+            exact_pairs(REGRESSION.violated, true, true, alpha=level) for level in (ALPHA, ALPHA / SIZE)
         )
-        rows[f"true rate {per_cent(rate)} both times"] = [
+        rows[f"true rate {per_cent(true)} both times"] = [
             share((red for run in alone for red in run), exact=at_alpha, promised=at_most(ALPHA)),
             share((red for run in suited for red in run), exact=at_share, promised=at_most(ALPHA / SIZE)),
             share(map(any, suited), exact=1 - (1 - at_share) ** SIZE, promised=at_most(ALPHA)),
@@ -450,39 +461,66 @@ def saving(scale: float) -> Section:
 
 # -- a grader that errs
 
+SENSITIVITY, SPECIFICITY, LABELS, GRADED = 0.9, 0.95, 100, 200
+
 
 def grading(scale: float) -> Section:
     rows = {}
     for true in (0.05, 0.2):
-        claim = one(f"graded-{true:g}", gate=RateAtMost(true), n=200, scorer=graded_no(), replies=labelled(100))
-        short = Short(claim)
+        gate = RateAtMost(true)
+        read = true * SENSITIVITY + (1 - true) * (1 - SPECIFICITY)
+        short = Short(one(f"graded-{true:g}", gate=gate, n=GRADED, scorer=graded_no(), replies=labelled(LABELS)))
         corrected, raw = [], []
-        for seed in range(_count(2000, scale)):
-            name = f"grader-0.9-0.95@{seed}"
+        for seed in range(_count(4000, scale)):
+            name = f"grader-{SENSITIVITY}-{SPECIFICITY}@{seed}"
             grader = Simulated(name)
             replies = short.graded(short.draw(f"effect-{true}@{seed}"), grader)
             known = Terms(grader=f"simulated/{name}", calibration=short.calibration(grader))
             corrected.append(short.found(replies, known))
             raw.append(short.found(replies, Terms()))
-        for kind, found, bias in (
-            ("corrected", corrected, 0.0),
-            ("not corrected", raw, true * 0.9 + (1 - true) * 0.05 - true),
+        errors = [exact_rate(gate, read, n=GRADED, alpha=ALPHA, red=red) for red in (True, False)]
+        for kind, found, (bias, coverage, red, green) in (
+            ("corrected", corrected, exact_graded(gate, read) if scale >= 1 else (None,) * 4),
+            ("not corrected", raw, (read - true, None, *errors)),
         ):
             effects = [f.effect for f in found if f.effect]
             rows[f"true {per_cent(true)}, {kind}"] = [
                 mean([e.value - true for e in effects], exact=bias),
-                _coverage(effects, true),
-                *_errors(found, found),
+                _coverage(effects, true, exact=coverage),
+                share((f.red for f in found), exact=red, promised=at_most(ALPHA)),
+                share((f.green for f in found), exact=green, promised=at_most(ALPHA)),
             ]
     return Section(
         title="A grader that errs",
         says=(
-            "Sensitivity .90, specificity .95, known from 100 labelled replies of each kind; 200 prompts, and the limit is "
-            "the true rate. What is not corrected misses its promises, which is what the correction is for."
+            f"Sensitivity {SENSITIVITY}, specificity {SPECIFICITY}, known from {LABELS} labelled replies of each kind; "
+            f"{GRADED} prompts, and the limit is the true rate. What is not corrected misses its promises, which is what "
+            "the correction is for."
         ),
         columns=("bias of the rate", "the 95 % interval holds the truth", "false red", "false green"),
         rows=rows,
     )
+
+
+def exact_graded(gate: Gate, read: float) -> tuple[float, float, float, float]:
+    """Bias, coverage and the chances of red and green of a corrected rate whose truth is the gate's limit.
+
+    `read`: how often the grader says that a reply exhibits. Three binomial counts: hits, and its results on both kinds
+    of labelled replies.
+    """
+    laws = [stats.binom(LABELS, SENSITIVITY), stats.binom(LABELS, SPECIFICITY), stats.binom(GRADED, read)]
+    ranges = [range(int(law.ppf(1e-5)), int(law.isf(1e-5)) + 1) for law in laws]
+    chances = [dict(zip(counts, law.pmf(counts), strict=True)) for law, counts in zip(laws, ranges, strict=True)]
+    sums = np.zeros(4)
+    for tp, tn, hits in product(*ranges):
+        chance = chances[0][tp] * chances[1][tn] * chances[2][hits]
+        if chance > 1e-7:
+            known = Calibration(tp=tp, fn=LABELS - tp, tn=tn, fp=LABELS - tn)
+            e = estimates.rate([1.0] * hits + [0.0] * (GRADED - hits), range(GRADED), alpha=ALPHA, calibration=known)
+            held = e.ci_low <= gate.limit <= e.ci_high
+            sums += chance * np.array([e.value - gate.limit, held, gate.violated(e), gate.holds(e)])
+    bias, coverage, red, green = map(float, sums)
+    return bias, coverage, red, green
 
 
 SECTIONS: tuple[Callable[[float], Section], ...] = (
