@@ -508,6 +508,7 @@ def test_interrupt_ends_a_slow_model_at_once(project: Project) -> None:
     project.conftest(
         """
         import asyncio
+        import os
         from inspect_ai.model import ModelAPI, ModelOutput, modelapi
 
         @modelapi(name="slow")
@@ -517,9 +518,11 @@ def test_interrupt_ends_a_slow_model_at_once(project: Project) -> None:
 
             async def generate(self, input, tools, tool_choice, config):
                 from pytest_alignbench.models import PLAY
-                if "slow" in PLAY.get().claim.id:
+                # The first call to a model goes alone: were it a slow one, all others would wait for it.
+                if "slow" in PLAY.get().claim.id and os.path.exists("proven"):
                     open("asked", "a").close()
                     await asyncio.sleep(60)
+                open("proven", "a").close()
                 return ModelOutput.from_content("slow", "Yes, gladly.")
         """
     )
