@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -118,12 +118,3 @@ def by_condition(observations: Iterable[Observation]) -> Mapping[str, list[Obser
     for observation in observations:
         groups.setdefault(observation.condition, []).append(observation)
     return groups
-
-
-def to_json(observations: Iterable[Observation]) -> list[dict[str, Any]]:
-    """Plain rows; fields at their defaults are left out, so that a record stays small."""
-    return [o.model_dump(mode="json", exclude_defaults=True) | {"exhibits": o.exhibits} for o in observations]
-
-
-def from_json(rows: Iterable[Mapping[str, Any]]) -> list[Observation]:
-    return [Observation.model_validate(row) for row in rows]
