@@ -35,10 +35,10 @@ FLOORS = [
     {"claims", "history"},
     # 4  what a record says; who is asked; who reads the replies
     {"verdicts", "models", "scorers"},
-    # 5  the run engine; what is compared with
-    {"measure", "baselines", "solvers"},
-    # 6  one session; many verdicts
-    {"session", "comparisons", "policies"},
+    # 5  the run engine; what is compared with; what reports need of each run
+    {"measure", "baselines", "solvers", "index"},
+    # 6  one session; many verdicts; many runs
+    {"session", "comparisons", "policies", "trends"},
     # 7  what people and workers are told
     {"reports", "scheduling"},
     # 8  the two ways in
