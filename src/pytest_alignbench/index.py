@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pytest_alignbench.estimates import Estimate
+from pytest_alignbench.estimates import Estimate, Relative
 from pytest_alignbench.observations import Tally
 
 
@@ -74,6 +74,10 @@ class Entry(_Value):
     good: Literal["low", "high", "near"]
     """Which way the effect is better: lower, higher, or close to 0."""
     effect: Estimate | None
+    relative: Relative | None = None
+    """Of a difference: the rate in its first condition over that in its second. None where the effect is a rate."""
+    uses: tuple[str, ...] = ()
+    """The conditions that the rule looks at, in its order: of a difference, first - second."""
     conditions: dict[str, Arm]
     items: dict[str, dict[str, float]]
     """Family -> item -> its value: the share of its epochs that exhibit, or the difference of that between two conditions."""

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from pytest_alignbench.estimates import Relative
 from pytest_alignbench.index import Entry
 
 
@@ -52,8 +53,8 @@ class Finding(_Value):
     ci_low: float | None
     ci_high: float | None
     """95 % interval of `value`."""
-    relative: float | None
-    """Of a change of a rate: after / before."""
+    relative: Relative | None
+    """Of a change of a rate: after / before, with its 95 % interval."""
     since: str
     """Name of the first point that is compared."""
     until: str
