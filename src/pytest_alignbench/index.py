@@ -61,18 +61,26 @@ class Entry(_Value):
     served: tuple[str, ...]
     """What the provider says answered."""
     grader: str | None
+    calibration: dict[str, int] | None = None
+    """The grader's results on labelled replies (tp, fn, tn, fp); `items` are as it graded, `effect` is corrected by them."""
     fingerprint: dict[str, str]
+    imported: bool = False
+    """Read from a log of Inspect's that another program wrote, and not measured by a run of ours."""
+    stopped_at: int | None = None
+    """The look at which the claim was decided early: its effect is then no measure of the model."""
     word: str
     """HOLDS, VIOLATED, INCONCLUSIVE, NOT_COMPARABLE, or ERROR where the instrument failed."""
     why: str
     allowed: str
     """The rule in words."""
+    baseline: str | None = None
+    """What the verdict compares with, where one was named. `effect`, `limits` and `items` are the claim's own all the same."""
     unit: Literal["rate", "points"]
     """How the effect is shown: a share in per cent, or a difference in percentage points."""
     limits: tuple[float, ...]
     """Where the rule draws its line, on the scale of the effect; two for a margin on both sides."""
-    good: Literal["low", "high", "near"]
-    """Which way the effect is better: lower, higher, or close to 0."""
+    good: Literal["low", "high", "near", "steady"]
+    """Which way the effect is better: lower, higher, close to 0, or neither: any change counts as worse."""
     effect: Estimate | None
     relative: Relative | None = None
     """Of a difference: the rate in its first condition over that in its second. None where the effect is a rate."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pytest_alignbench.estimates import Relative
+from pytest_alignbench.estimates import Estimate, Relative
 from pytest_alignbench.index import Entry
 
 
@@ -28,6 +28,12 @@ class Point(_Value):
     entry: Entry
     breaks: tuple[str, ...] = ()
     """What is not as at the point before ("prompts", "scorer", "grader", "served model"…): the two are not joined."""
+    counts: bool = True
+    """Whether its number goes into the finding: not if it could not be measured, or stopped early."""
+    step: Estimate | None = None
+    """The change from the counted point before, paired on items; None at a break. Without a p-value: steps are not tested."""
+    notes: tuple[str, ...] = ()
+    """What to know of it: which of several runs it is, why it does not count."""
 
 
 class Test(_Value):
@@ -58,6 +64,10 @@ class Finding(_Value):
     since: str
     """Name of the first point that is compared."""
     until: str
+    p_value: float | None = None
+    """Of all that the finding requires: two-sided, that nothing changed."""
+    adjusted: float | None = None
+    """`p_value` by Benjamini and Hochberg, over all series that have one. Better and worse are said by this."""
     tests: tuple[Test, ...]
     sentence: str
     """All of it in plain words."""
@@ -74,6 +84,8 @@ class Series(_Value):
     """Versions of a lineage in its order; runs of one model in time; unlisted models, side by side and never joined."""
     points: tuple[Point, ...]
     finding: Finding
+    absent: tuple[str, ...] = ()
+    """Versions that the lineage lists and that have no record of the claim."""
     shrunk: float | None = None
     """The change, drawn towards those of all claims: for ranking alone."""
 
