@@ -57,6 +57,7 @@ ALONE = {
     "scipy": {"estimates"},
     "statsmodels": {"estimates"},
     "numpy": {"estimates"},
+    "platformdirs": {"index"},
 }
 """Who may import what others must not know of."""
 

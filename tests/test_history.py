@@ -11,6 +11,7 @@ import os
 import random
 import re
 import secrets
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,8 @@ def history(tmp_path: Path) -> History:
 
 
 def files(history: History) -> list[Path]:
-    return sorted(path for path in Path(history.url).rglob("*") if path.is_file())
+    """The runs' files, and whatever else there is beside the list of what git ignores."""
+    return sorted(path for path in Path(history.url).rglob("*") if path.is_file() and path.name != ".gitignore")
 
 
 def some(*, reply: str = "No.", claim: str = "tests.example") -> Record:
@@ -114,6 +116,44 @@ def test_writing_adds_one_file_and_reading_none(history: History) -> None:
     history.write(run("a", some()))
     history.read("latest")
     assert [path.name for path in files(history)] == ["a.json.gz"]
+
+
+def test_the_folder_says_which_of_it_is_not_for_git_and_never_again(history: History) -> None:
+    history.write(run("a", some()))
+    ignored = Path(history.url, ".gitignore")
+    rules = [line for line in ignored.read_text("utf-8").splitlines() if not line.startswith("#")]
+    assert rules == ["/logs/", "/index/", "/quarantine/", ".*.part"]
+    ignored.write_text("*\n")
+    history.write(run("b", some()))
+    assert ignored.read_text("utf-8") == "*\n", "what the user put there stays"
+    ignored.unlink()
+    History("memory://nothing-for-git").write(run("a", some()))
+
+
+def test_git_takes_the_records_and_leaves_logs_and_index(history: History) -> None:
+    root = Path(history.url)
+    history.write(run("a", some()))
+    for name in ("logs/a/a.eval", "index/a.json.gz", "quarantine/b.json.gz", "runs/.b.json.gz.1.part"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x")
+    git = ["git", "-C", str(root)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    listed = subprocess.run([*git, "ls-files"], check=True, capture_output=True, text=True).stdout
+    assert listed.split() == [".gitignore", "runs/a.json.gz"]
+
+
+def test_a_file_is_stamped_by_what_the_store_says_of_it(history: History) -> None:
+    for place in (history, History("memory://stamped")):
+        assert place.stamps() == {}
+        place.write(run("b", some()))
+        place.write(run("a", some()))
+        before = place.stamps()
+        assert list(before) == ["a", "b"]
+        assert place.stamps() == before
+        place._fs.pipe_file(f"{place._root}/runs/a.json.gz", b"other")
+        after = place.stamps()
+        assert (after["a"] != before["a"], after["b"] == before["b"]) == (True, True)
 
 
 def test_ids_sort_by_time_and_differ_within_a_second() -> None:

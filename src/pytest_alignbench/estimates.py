@@ -224,6 +224,26 @@ def pair_up(of: Iterable[Observation], over: Iterable[Observation], *, by: Liter
     )
 
 
+def levels(observations: Iterable[Observation], uses: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Family -> item -> its value: what an effect is the mean of, item by item, so that runs can be paired on them.
+
+    `uses`: one condition: the items are its prompts by their hash, the value is the share of epochs that exhibit. Two: the
+    items are the pairs that both share, the value is the difference, first minus second.
+    """
+    seen = list(observations)
+    by: Literal["pair", "prompt"] = "prompt" if len(uses) == 1 else "pair"
+    arms = [_items((o for o in seen if o.condition == name), by=by) for name in uses]
+    shared = [item for item in arms[0] if all(item in arm for arm in arms)]
+    families = [frozenset[str]().union(*(arm[item].families for arm in arms)) for item in shared]
+    names: dict[int, str] = {}
+    found: dict[str, dict[str, float]] = {}
+    for item, code, within in zip(shared, _joined(families), families, strict=True):
+        values = [fmean(arm[item].means) for arm in arms]
+        family = names.setdefault(int(code), min(within))
+        found.setdefault(family, {})[str(item[1] if isinstance(item, tuple) else item)] = values[0] - sum(values[1:])
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Item:
     means: list[float]

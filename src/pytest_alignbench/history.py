@@ -2,6 +2,8 @@
 
     <history>/runs/<run id>.json.gz      one file per run, written once, never changed
     <history>/logs/<run id>/             Inspect's logs of the run, for people
+    <history>/index/                     what reports read, made from the runs and at any time again
+    <history>/.gitignore                 names the last two, so that the folder may be committed as it is
 
 A file carries the checksum of its content and is put in place by a rename, so that a reader sees a whole run or none.
 `<history>` is a local path or any fsspec URL. Only the process that controls the session writes.
@@ -9,6 +11,7 @@ A file carries the checksum of its content and is put in place by a rename, so t
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -32,6 +35,18 @@ from pytest_alignbench.text import one_line
 
 FORMAT = 1
 
+_SUFFIX = ".json.gz"
+_STAMPS = ("size", "mtime", "ETag", "etag", "LastModified", "last_modified", "updated", "created")
+"""What stores call the size, the time and the checksum of a file."""
+
+_IGNORED = """\
+# Written by pytest-alignbench. The records in runs/ are small, and are what verdicts and trends are made from: commit
+# them or not, as you like. Logs are large, and the index is made from the runs.
+/logs/
+/index/
+/quarantine/
+.*.part
+"""
 
 _SHOWN = {True: "1", False: "0", None: "x"}
 
@@ -172,7 +187,7 @@ class History:
 
     def write(self, run: Run) -> str:
         """Stores the run and returns where. Raises HistoryError when it cannot be stored whole."""
-        path = f"{self._root}/runs/{run.id}.json.gz"
+        path = f"{self._root}/runs/{run.id}{_SUFFIX}"
         # Python's own JSON on both ways: pydantic's refuses the lone surrogates that replies may hold.
         body = json.dumps(run.model_dump(mode="json")).encode()
         packed = gzip.compress(_sealed(body), mtime=0)
@@ -180,7 +195,8 @@ class History:
             if self._fs.exists(path):
                 raise HistoryError(f"run {run.id} is in the history already; a record is never changed")
             self._fs.makedirs(f"{self._root}/runs", exist_ok=True)
-            if isinstance(self._fs, LocalFileSystem):
+            if self.folder is not None:
+                _ignore(self.folder)
                 _put(Path(path), packed)
             else:
                 self._fs.pipe_file(path, packed)
@@ -190,11 +206,28 @@ class History:
 
     def runs(self) -> list[str]:
         """Ids of the stored runs, oldest first."""
+        return list(self.stamps())
+
+    def stamps(self) -> dict[str, str]:
+        """Id of each stored run, oldest first -> what the store says of its file, which is another when the file is.
+
+        One listing, whatever the number of runs; no file is read.
+        """
         try:
-            names = self._fs.ls(f"{self._root}/runs", detail=False)
+            found = self._fs.ls(f"{self._root}/runs", detail=True)
         except FileNotFoundError:
-            return []
-        return sorted(name.rsplit("/", 1)[-1].removesuffix(".json.gz") for name in names if name.endswith(".json.gz"))
+            return {}
+        files = {info["name"].rsplit("/", 1)[-1]: info for info in found}
+        return {
+            name.removesuffix(_SUFFIX): " ".join(str(files[name][key]) for key in _STAMPS if key in files[name])
+            for name in sorted(files)
+            if name.endswith(_SUFFIX)
+        }
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it is on this machine; None for a store elsewhere."""
+        return Path(self._root) if isinstance(self._fs, LocalFileSystem) else None
 
     def read(self, run: str) -> Run:
         """The run of this id (or of its unique beginning, or `latest`).
@@ -214,7 +247,7 @@ class History:
         return fitting[0]
 
     def _load(self, id: str) -> Run:
-        path = f"{self._root}/runs/{id}.json.gz"
+        path = f"{self._root}/runs/{id}{_SUFFIX}"
         try:
             return Run.model_validate(json.loads(_opened(gzip.decompress(self._fs.cat_file(path)))))
         except (OSError, EOFError, zlib.error, ValueError) as fault:
@@ -234,6 +267,12 @@ def _opened(sealed: bytes) -> bytes:
     if hashlib.sha256(body).hexdigest().encode() != checksum:
         raise ValueError("its content does not match its checksum")
     return body
+
+
+def _ignore(folder: Path) -> None:
+    """Says which of its folders are not for git; what a person has put there is left as it is."""
+    with contextlib.suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="utf-8") as file:
+        file.write(_IGNORED)
 
 
 def _put(path: Path, content: bytes) -> None:
