@@ -28,7 +28,7 @@ FLOORS = [
     # 0  words that all others use
     {"errors", "text", "observations", "progress", "plans"},
     # 1  what comes in, and all statistics
-    {"settings", "data", "estimates", "framing", "outputs"},
+    {"settings", "data", "estimates", "framing", "outputs", "shards"},
     # 2  the rule on an estimate; when to look
     {"gates", "looks"},
     # 3  what is asked, and what is kept

@@ -138,7 +138,8 @@ def savable(run: Run, *, model: str | None = None, force: bool = False) -> Basel
     """
     if not run.complete:
         raise HistoryError(
-            f"run {run.id} is incomplete, and no baseline: some of its claims have no record; run it again"
+            f"run {run.id} is incomplete, and no baseline: {'; '.join(run.notes) or 'some of its claims have no record'}; "
+            "run it again"
         )
     rows = of_model(run, model)
     unfit = [f"{r.claim} ({one_line(why, limit=80)})" for r in rows if (why := _unusable(r)) is not None]
@@ -183,7 +184,7 @@ class Baselines:
         self._model: str | None = None
         if Path(named).is_file():
             self._runs = [read(Path(named)).restored()]
-        elif named == "latest" or named in history.runs() or re.match(r"\d{8}(-\d|$)", named):
+        elif named == "latest" or history.names(named) or re.match(r"\d{8}(-\d|$)", named):
             run = history.read(named)
             if like != "*":
                 several = len({record.asked for record in run.records}) > 1

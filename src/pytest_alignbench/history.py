@@ -1,12 +1,14 @@
 """History: the immutable records of runs, the only thing that verdicts, comparisons and reports are made from.
 
-    <history>/runs/<run id>.json.gz      one file per run, written once, never changed
-    <history>/logs/<run id>/             Inspect's logs of the run, for people
+    <history>/runs/<run id>.json.gz      one file per session, written once, never changed
+    <history>/logs/<run id>/             Inspect's logs of the session, for people
     <history>/index/                     what reports read, made from the runs and at any time again
     <history>/.gitignore                 names the last two, so that the folder may be committed as it is
 
 A file carries the checksum of its content and is put in place by a rename, so that a reader sees a whole run or none.
 `<history>` is a local path or any fsspec URL. Only the process that controls the session writes.
+
+Sessions that measured a suite in shards are read as one run, and told of as one: what a run is made of is decided here.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import os
 import platform
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pytest_alignbench.errors import HistoryError
 from pytest_alignbench.observations import Observation
+from pytest_alignbench.shards import Shard
 from pytest_alignbench.text import one_line
 
 FORMAT = 1
@@ -139,7 +142,7 @@ class Record(BaseModel):
 
 
 class Run(BaseModel):
-    """One measuring session."""
+    """One measuring session, or the sessions that measured the shards of a suite, as one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -152,6 +155,12 @@ class Run(BaseModel):
     """Whether every planned claim has a record."""
     versions: dict[str, str] = Field(default_factory=dict)
     records: tuple[Record, ...] = ()
+    suite: dict[str, str] = Field(default_factory=dict)
+    """Of a shard: each claim and model of the whole suite -> the shard that measures it (`2/3`), and a hash of what it is."""
+    parts: tuple[str, ...] = ()
+    """Of a group: the ids of the sessions that it was made of."""
+    notes: tuple[str, ...] = ()
+    """Of a group: what to know before relying on it."""
 
 
 def new_run_id() -> str:
@@ -205,14 +214,27 @@ class History:
         return path
 
     def runs(self) -> list[str]:
-        """Ids of the stored runs, oldest first."""
+        """Ids of the stored runs, oldest first. The shards of a group are one run, `<stamp of the first>.<group>`."""
         return list(self.stamps())
 
     def stamps(self) -> dict[str, str]:
-        """Id of each stored run, oldest first -> what the store says of its file, which is another when the file is.
+        """Id of each stored run, oldest first -> what the store says of its files, which is another when they are.
 
         One listing, whatever the number of runs; no file is read.
         """
+        files = self._files()
+        grouped = sorted(_grouped(files).items())
+        return {id: " ".join(files[part] for part in parts) for id, parts in grouped}
+
+    def parts(self, run: str) -> tuple[str, ...]:
+        """Ids of the sessions that this run is made of: itself, or the shards of its group that are there by now.
+
+        `run` as for `read`; raises HistoryError likewise.
+        """
+        return self._only(run)[1]
+
+    def _files(self) -> dict[str, str]:
+        """Id of each stored session, oldest first -> what the store says of its file."""
         try:
             found = self._fs.ls(f"{self._root}/runs", detail=True)
         except FileNotFoundError:
@@ -230,32 +252,140 @@ class History:
         return Path(self._root) if isinstance(self._fs, LocalFileSystem) else None
 
     def read(self, run: str) -> Run:
-        """The run of this id (or of its unique beginning, or `latest`).
+        """The run of this id (or of its unique beginning, or `latest`), the group of this name, or one shard by its id.
 
         Raises HistoryError when there is none, several, or the file is not what was written.
         """
-        return self._load(self._only(run))
+        id, parts = self._only(run)
+        return self._load(id) if parts == (id,) else merged(id, [self._load(part) for part in parts])
 
-    def _only(self, run: str) -> str:
-        known = self.runs()
+    def names(self, run: str) -> bool:
+        """Whether this is the whole id of a run or of a shard, or a group's name."""
+        files = self._files()
+        return run in files or any(run in (id, _group(id)) for id in _grouped(files))
+
+    def _only(self, run: str) -> tuple[str, tuple[str, ...]]:
+        """Its id, and those of the sessions that it is made of."""
+        files = self._files()
+        known = _grouped(files)
+        if run in files:
+            return run, (run,)
         if run == "latest" and known:
-            return known[-1]
-        fitting = [run] if run in known else [id for id in known if id.startswith(run)]
+            return max(known.items())
+        fitting = [id for id in known if run in (id, _group(id))] or [id for id in known if id.startswith(run)]
         if len(fitting) != 1:
             said = f"begins {len(fitting)} runs" if fitting else f"is not among the {len(known)} runs"
             raise HistoryError(f"run {run!r} {said} in {self.url}; `alignbench history list` names them")
-        return fitting[0]
+        return fitting[0], known[fitting[0]]
 
     def _load(self, id: str) -> Run:
         path = f"{self._root}/runs/{id}{_SUFFIX}"
         try:
-            return Run.model_validate(json.loads(_opened(gzip.decompress(self._fs.cat_file(path)))))
+            run = Run.model_validate(json.loads(_opened(gzip.decompress(self._fs.cat_file(path)))))
+            if run.id != id:
+                raise ValueError(f"it holds run {run.id}")
+            return run
         except (OSError, EOFError, zlib.error, ValueError) as fault:
             raise HistoryError(f"run {id} in {self.url} cannot be read: {one_line(str(fault), limit=300)}") from fault
 
     def logs(self, run: str) -> str:
-        """Where Inspect keeps the logs of a run: Inspect writes there itself, to local paths and fsspec URLs alike."""
-        return f"{self.url.rstrip('/')}/logs/{run}"
+        """Where Inspect keeps the logs of a run: Inspect writes there itself, to local paths and fsspec URLs alike.
+
+        Those of a group's shards are below one folder, since Inspect's viewer opens one.
+        """
+        shard = Shard.of_id(run)
+        folder = f"{shard.group}/{run}" if shard is not None else _group(run) or run
+        return f"{self.url.rstrip('/')}/logs/{folder}"
+
+
+# -- shards, read as one run
+
+
+def _group(run: str) -> str | None:
+    """The group that this id of a run names, if it is a group's."""
+    return run.partition(".")[2] or None
+
+
+def _grouped(files: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Id of the run -> ids of the sessions that it is made of, oldest first; `files` likewise."""
+    shards: dict[str, list[str]] = {}
+    found: dict[str, tuple[str, ...]] = {}
+    for id in files:
+        shard = Shard.of_id(id)
+        if shard is None:
+            found[id] = (id,)
+        else:
+            shards.setdefault(shard.group, []).append(id)
+    return found | {f"{ids[0].partition('.')[0]}.{group}": tuple(ids) for group, ids in shards.items()}
+
+
+def merged(id: str, runs: Sequence[Run]) -> Run:
+    """The sessions of a group as one run: complete only if all N shards of one suite are there and are complete.
+
+    `runs` are the oldest first, and what was measured first counts: to measure a shard again until it is green would void
+    every promise about errors. A later session only gives what an earlier one could not measure at all.
+    """
+    sessions = [(shard, run) for run in runs if (shard := Shard.of_id(run.id)) is not None]
+    records: dict[str, Record] = {}
+    notes: list[str] = []
+    seen: set[Shard] = set()
+    for shard, run in sessions:
+        given = [r for r in run.records if r.key not in records or (_failed(records[r.key]) and not _failed(r))]
+        if shard in seen:
+            also = f", but for {_some(r.key for r in given)}, which had not been measured" if given else ""
+            notes.append(f"shard {shard} was measured again, by {run.id}: what was measured first counts{also}")
+        seen.add(shard)
+        records.update({r.key: r for r in given})
+    lacking = [*_lacking(sessions, records), *_unlike(sessions)]
+    packages = dict.fromkeys(name for run in runs for name in run.versions)
+    return Run(
+        id=id,
+        started=min(run.started for run in runs),
+        finished=max(run.finished for run in runs),
+        complete=not lacking,
+        versions={p: ", ".join(sorted({r.versions[p] for r in runs if p in r.versions})) for p in packages},
+        records=tuple(records[key] for key in sorted(records)),
+        parts=tuple(run.id for run in runs),
+        notes=(*lacking, *notes),
+    )
+
+
+def _failed(record: Record) -> bool:
+    """Whether the instrument gave no verdict: an outage is no measurement that could count."""
+    return record.fault is not None
+
+
+def _lacking(sessions: Sequence[tuple[Shard, Run]], records: Mapping[str, Record]) -> Iterator[str]:
+    group, sizes = sessions[0][0].group, sorted({shard.of for shard, _ in sessions})
+    if len(sizes) > 1:
+        yield f"group {group} was divided in more than one way, into {' and '.join(map(str, sizes))} shards: give each its own group"
+        return
+    for number in range(1, sizes[0] + 1):
+        own = [run for shard, run in sessions if shard.number == number]
+        if not any(run.complete for run in own):
+            planned = {key: plan for _, run in sessions for key, plan in run.suite.items()}
+            left = [k for k, plan in planned.items() if plan.startswith(f"{number}/") and k not in records]
+            state = "incomplete" if own else "missing"
+            claims = f"no record of {_some(left)}" if left else "it had no claim to measure"
+            yield f"shard {number} of {sizes[0]} of group {group} is {state}: {claims}"
+
+
+def _unlike(sessions: Sequence[tuple[Shard, Run]]) -> Iterator[str]:
+    """How the suites differ that the shards were cut from: together they are no run of either."""
+    first, reference = sessions[0]
+    for shard, run in sessions[1:]:
+        differing = [
+            f"{key} ({'is not the same' if key in run.suite and key in reference.suite else 'only in one'})"
+            for key in sorted(reference.suite.keys() | run.suite.keys())
+            if run.suite.get(key) != reference.suite.get(key)
+        ]
+        if differing and shard.of == first.of:
+            yield f"shard {shard} is of another suite than shard {first}: {_some(differing)}"
+
+
+def _some(names: Iterable[str], *, most: int = 10) -> str:
+    every = list(names)
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
 def _sealed(body: bytes) -> bytes:

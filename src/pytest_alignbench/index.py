@@ -234,7 +234,7 @@ def _checksum(*parts: bytes) -> str:
 def _maker() -> str:
     """What made the entries: our version, and the sources of what judges, since these change without it while we work."""
     made = hashlib.sha256(f"{FORMAT} {version('pytest-alignbench')}".encode())
-    for name in ("estimates", "gates", "history", "index", "observations", "text", "verdicts"):
+    for name in ("estimates", "gates", "history", "index", "observations", "shards", "text", "verdicts"):
         with contextlib.suppress(OSError):
             made.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return made.hexdigest()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_alignbench.history import Record
     from pytest_alignbench.progress import Progress, Ticker
     from pytest_alignbench.session import Case, Session
+    from pytest_alignbench.shards import Shard
     from pytest_alignbench.verdicts import Verdict
 
 _ALIASES = {
@@ -55,6 +57,10 @@ class _State:
     exchange: Path | None = None
     due: dict[str, str] = field(default_factory=dict)
     """Item -> key of the case that must end with a record."""
+    selected: list[Case] = field(default_factory=list)
+    """Of a shard: the cases that all shards divide among them."""
+    suite: dict[str, str] = field(default_factory=dict)
+    """Of a shard that will be stored: see `Session.suite`."""
     skipped: set[str] = field(default_factory=set)
     """Items that a mark or a fixture of the user's skipped: theirs is no missing record."""
     records: dict[str, Record] = field(default_factory=dict)
@@ -153,6 +159,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest="alignbench_history",
         help="where records and logs are kept: a folder or an fsspec URL (default: .alignbench)",
     )
+    group.addoption(
+        "--alignbench-shard",
+        metavar="I/N",
+        dest="alignbench_shard",
+        help="measure only share I of N of the selected claims, in one of N sessions that are judged together",
+    )
+    group.addoption(
+        "--alignbench-group",
+        metavar="NAME",
+        dest="alignbench_group",
+        help="what to call the run that the shards are of (default: the workflow run's number in GitHub Actions)",
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -217,8 +235,11 @@ def _session(config: pytest.Config) -> Session:
         from pytest_alignbench.settings import settings_of
 
         worker = _worker(config) or {}
-        state.run = worker.get("alignbench_run") or state.run or new_run_id()
         state.started = now()
+        shard = _shard(config)
+        stamp = new_run_id()
+        named = shard.run_id(stamp) if shard is not None and shard.group else stamp
+        state.run = worker.get("alignbench_run") or named
         options = Options(
             models=tuple(dict.fromkeys(config.getoption("alignbench_model"))),
             grader=config.getoption("alignbench_grader"),
@@ -228,6 +249,7 @@ def _session(config: pytest.Config) -> Session:
             baseline=config.getoption("alignbench_baseline"),
             margin=config.getoption("alignbench_margin"),
             stop_early=config.getoption("alignbench_stop_early"),
+            shard=shard,
         )
         try:
             settings = settings_of(config.rootpath)
@@ -238,10 +260,38 @@ def _session(config: pytest.Config) -> Session:
     return state.session
 
 
+def _shard(config: pytest.Config) -> Shard | None:
+    """Which share of the claims this session measures, if that was said. Its record will need the name of a group."""
+    share, group = config.getoption("alignbench_shard"), config.getoption("alignbench_group")
+    if share is None and group is None:
+        return None
+    from pytest_alignbench.errors import AlignbenchError
+    from pytest_alignbench.shards import Shard
+
+    try:
+        shard = Shard.asked(share, group, os.environ)
+    except AlignbenchError as fault:
+        raise pytest.UsageError(str(fault)) from fault
+    if shard is not None and not shard.group and _stores(config):
+        raise pytest.UsageError(
+            f"--alignbench-shard {share} needs --alignbench-group NAME: what to call the run that all {shard.of} shards are "
+            "of, another name for each run (in GitHub Actions it is the workflow run's number by itself)"
+        )
+    return shard
+
+
+def _stores(config: pytest.Config) -> bool:
+    """Whether this session's records will be kept."""
+    wanted = _wanted(config) and not config.getoption("alignbench_controls")
+    return wanted and not config.getoption("collectonly")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """A wrong model is said once, before anything is collected or any worker is started."""
     config = session.config
+    if _worker(config) is None:
+        _shard(config)
     if _wanted(config) and _worker(config) is None:
         ours = _session(config)
         troubles = ours.check_models(names_only=config.getoption("collectonly")) + ours.check_baseline()
@@ -263,6 +313,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         lines.append(f"alignbench: grader: {session.grader}" + (f" (it grades itself as {same[0]})" if same else ""))
     if session.baselines is not None:
         lines.append(f"alignbench: baseline: {session.baselines.named}, margin {session.margin:g}")
+    shard = session.options.shard
+    if shard is not None:
+        lines.append(f"alignbench: shard {shard}" + (f" of group {shard.group}" if shard.group else ""))
     taken = [short for short, ours in state.aliases.items() if not ours]
     lines.extend(f"alignbench: {s} belongs to another plugin here; ours is --alignbench-{s[2:]}" for s in taken)
     return lines
@@ -295,15 +348,34 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return None
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """First, so that the suite's size counts all collected claims, not those that -k and --lf leave."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Around all others: the suite's size counts all collected claims, and shards divide those that -k and -m leave."""
     try:
         _find_claims(config, items)
     except pytest.UsageError as fault:
         if _worker(config) is None:
             raise
         config.stash[_STATE].wrong = str(fault)
+    yield
+    shard = _shard(config)
+    if shard is not None and config.stash[_STATE].wrong is None:
+        _keep_share(config, items, shard)
+
+
+def _keep_share(config: pytest.Config, items: list[pytest.Item], shard: Shard) -> None:
+    """Leaves this shard's claims. All shards together run each test once, so those without claims fall to the first."""
+    cases = [item.stash[_CASE] for item in items if _CASE in item.stash]
+    number_of = _session(config).divided(cases) if cases else {}
+    config.stash[_STATE].selected = cases
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item in items:
+        number = number_of[item.stash[_CASE].key] if _CASE in item.stash else 1
+        (kept if number == shard.number else left).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
 
 
 def _find_claims(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -355,7 +427,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if config.getoption("alignbench_plan"):
         plans = [asdict(_session(config).plan(case)) for _, case in cases]
         Path(config.getoption("alignbench_plan")).write_text(json.dumps(plans), encoding="utf-8")
-    if not cases or state.wrong is not None or config.getoption("collectonly"):
+    if state.wrong is not None or config.getoption("collectonly"):
+        return
+    if state.selected and _stores(config):
+        _say_suite(config)
+    if not cases:
         return
     named = [(nodeid, case) for nodeid, case in cases if case.asked is not None]
     state.due = {nodeid: case.key for nodeid, case in named}
@@ -382,6 +458,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         item.nodeid for item in session.items if any(item.iter_markers("skip")) or any(item.iter_markers("skipif"))
     }
     ours.start([case for nodeid, case in mine if nodeid not in doubtful])
+
+
+def _say_suite(config: pytest.Config) -> None:
+    """What the shards must agree on, for the record: also where this one has nothing to measure."""
+    from pytest_alignbench.session import Exchange
+
+    state = config.stash[_STATE]
+    worker = _worker(config)
+    state.suite = _session(config).suite(state.selected)
+    if worker is not None and "alignbench_exchange" in worker:
+        Exchange(Path(worker["alignbench_exchange"])).say_suite(worker["workerid"], state.suite)
 
 
 # -- running: measurements become verdicts
@@ -577,10 +664,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         from pytest_alignbench.session import Exchange
 
         state.due = {nodeid: key for nodeid, key, _ in Exchange(state.exchange).cases()}
+        state.suite = Exchange(state.exchange).suite()
         shutil.rmtree(state.exchange, ignore_errors=True)
     missing = state.missing
-    if state.records and not state.session.options.controls:
+    nothing_to_do = bool(state.suite) and not state.due
+    if (state.records or nothing_to_do) and not state.session.options.controls:
         _store(state, complete=not missing)
+    if nothing_to_do and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK  # more shards than claims: there is a record, which says so
     if (missing or state.trouble) and session.exitstatus == pytest.ExitCode.OK:
         # Whatever lost it, a claim without a verdict is not a claim that holds.
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -598,6 +689,7 @@ def _store(state: _State, *, complete: bool) -> None:
         complete=complete,
         versions=versions(),
         records=tuple(state.records[key] for key in sorted(state.records)),
+        suite=state.suite,
     )
     try:
         state.stored = History(state.session.history_url).write(run)
@@ -613,7 +705,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     if state.unnamed:
         terminalreporter.section("alignbench", yellow=True)
         terminalreporter.write_line(f"{state.unnamed} claims collected, none measured: {_NO_MODEL.partition(': ')[2]}")
-    if state.session is None or not (state.records or state.due):
+    if state.session is None or not (state.records or state.due or state.stored):
         return
     from pytest_alignbench.reports.terminal import grid, table
     from pytest_alignbench.verdicts import judge
@@ -633,6 +725,10 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         terminalreporter.write_line(f"NOT STORED: {state.trouble}", red=True)
     if state.stored is not None:
         terminalreporter.write_line(f"record: alignbench show {state.run}    transcripts: alignbench logs {state.run}")
+        shard = state.session.options.shard
+        if shard is not None:
+            share = "" if state.due else "which has no claim to measure, "
+            terminalreporter.write_line(f"this is shard {shard}, {share}of the run: alignbench gate {shard.group}")
 
 
 def _width(reporter: TerminalReporter) -> int:

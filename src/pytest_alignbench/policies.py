@@ -288,8 +288,9 @@ def _missing(run: Run, policy: Policy, inventory: frozenset[str]) -> Iterable[st
 
 def _notes(run: Run, policy: Policy, inventory: frozenset[str]) -> Iterable[str]:
     held = {record.claim for record in run.records}
-    if not run.complete:
+    if not run.complete and not run.notes:
         yield "the run is incomplete: some of its planned claims have no record"
+    yield from run.notes
     absent = sorted(inventory - held)
     if absent:
         yield f"in the baseline and not in this run: {', '.join(absent[:10])}" + (

@@ -10,7 +10,7 @@ the processes tell each other goes through a folder of the controller's, as JSON
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from inspect_ai.model import Model, get_model_info
 
 from pytest_alignbench.baselines import Baselines
 from pytest_alignbench.claims import Claim, Condition, InspectTask
+from pytest_alignbench.data import digest
 from pytest_alignbench.errors import HistoryError, ModelError
 from pytest_alignbench.gates import Outcome
 from pytest_alignbench.history import History, Record
@@ -35,6 +36,7 @@ from pytest_alignbench.models import CONTROLS, PROFILES, Truth, resolve, usable
 from pytest_alignbench.plans import Planned
 from pytest_alignbench.progress import Progress
 from pytest_alignbench.settings import Settings
+from pytest_alignbench.shards import Shard
 
 _CHARACTERS_PER_TOKEN = 4
 _REPLY_TOKENS = 300
@@ -53,6 +55,7 @@ class Options:
     baseline: str | None = None
     margin: float | None = None
     stop_early: bool = False
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ class Session:
     def instrument(self) -> Instrument:
         connections = self.options.connections or self.settings.connections
         return Instrument(
-            log_dir=f"{self.history_url}/logs/{self.run}",
+            log_dir=History(self.history_url).logs(self.run),
             connections=max(1, connections // self._workers),
             grader=self.grader,
             attempts=self.settings.attempts,
@@ -202,6 +205,27 @@ class Session:
 
     def cost(self, case: Case) -> int:
         return case.claim.calls or 100
+
+    # -- shards
+
+    def divided(self, cases: Sequence[Case]) -> dict[str, int]:
+        """Key of each case -> the shard that measures it: the same in every session that selects the same cases."""
+        assert self.options.shard is not None
+        costs = sorted({case.key: self.cost(case) for case in cases}.items())
+        given = enumerate(shares(costs, self.options.shard.of), start=1)
+        return {costs[index][0]: number for number, share in given for index in share}
+
+    def suite(self, cases: Sequence[Case]) -> dict[str, str]:
+        """What the sessions of a group must agree on: each claim and model, who measures it, and a hash of what it is."""
+        assert self.options.shard is not None
+        number_of, of = self.divided(cases), self.options.shard.of
+        return {case.key: f"{number_of[case.key]}/{of} {self._meant(case)}" for case in cases if case.asked is not None}
+
+    def _meant(self, case: Case) -> str:
+        assert case.asked is not None
+        experiment = Experiment(claim=case.claim, asked=case.asked, model=self.resolved(case.asked))
+        made_of = fingerprint(experiment, self.instrument)
+        return digest([experiment.model, case.claim.gate.to_json(), self.instrument.m, self.margin, made_of])
 
     # -- measuring
 
@@ -327,6 +351,16 @@ class Exchange:
         for file in sorted(self.folder.glob("[!.]*.cases.json")):
             return [(str(a), str(b), int(c)) for a, b, c in json.loads(file.read_text(encoding="utf-8"))]
         return []
+
+    def say_suite(self, worker: str, suite: Mapping[str, str]) -> None:
+        """Of a shard: see `Session.suite`."""
+        self._write(f"{worker}.suite.json", suite)
+
+    def suite(self) -> dict[str, str]:
+        """What the workers divided among the shards; they all divide alike."""
+        for file in sorted(self.folder.glob("[!.]*.suite.json")):
+            return {str(key): str(plan) for key, plan in json.loads(file.read_text(encoding="utf-8")).items()}
+        return {}
 
     def say_progress(self, worker: str, progress: Progress | None) -> None:
         if progress is not None:

@@ -79,7 +79,7 @@ def of_run(run: Run, verdicts: Sequence[Verdict], *, title: str = "", full: bool
     state = "" if run.complete else ", incomplete: some planned claims have no record"
     return Page(
         title=title or f"run {run.id}",
-        lead=(f"started {run.started}{state}",),
+        lead=(f"started {run.started}{state}", *run.notes),
         heads=VERDICT_HEADS,
         rows=tuple(verdict_rows(verdicts)),
         closing=tuple(counted(verdicts)),
@@ -168,6 +168,7 @@ def of_gate(decided: Decided) -> Page:
             said.append(f"{which}: {_counts_of(verdicts)}")
     lead = ["; ".join(said)]
     lead += [f"required, and not in this run: {name}" for name in decided.missing]
+    lead += decided.notes if not decided.complete else ()
     return Page(
         title=f"gate on run {decided.run}{against}",
         lead=tuple(lead),
@@ -177,7 +178,7 @@ def of_gate(decided: Decided) -> Page:
             f"HOLDS is decided for each claim at one-sided alpha {decided.alpha:g}. VIOLATED is decided by Holm's step-down "
             f"over {decided.m} decisions that must hold: a red gate is chance in at most {percent(decided.alpha)} of runs. "
             "BH (Benjamini-Hochberg) is for triage and decides nothing.",
-            *decided.notes,
+            *(decided.notes if decided.complete else ()),
         ),
         tone=_TONES[decided.outcome],
         shape=DecidedShape.of(decided),

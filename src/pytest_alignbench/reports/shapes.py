@@ -78,6 +78,8 @@ class RunShape(_Shape):
     started: str
     finished: str
     complete: bool
+    notes: tuple[str, ...]
+    """What to know before relying on it, where it was measured in shards."""
     versions: dict[str, str]
     verdicts: tuple[VerdictShape, ...]
 
@@ -88,6 +90,7 @@ class RunShape(_Shape):
             started=run.started,
             finished=run.finished,
             complete=run.complete,
+            notes=run.notes,
             versions=run.versions,
             verdicts=tuple(map(VerdictShape.of, verdicts)),
         )
