@@ -17,8 +17,8 @@ from benchmarks.throughput.ways import WAYS, Load, programs_of
 
 PROMISE_KB = 10.0
 PROMISE_MB = 600.0
-FEW = 20
-"""The small session has a twentieth of the observations."""
+FEW = 5
+"""The small session has a fifth of the observations: enough that all buffers and pools are as large as they get."""
 PROMPTS = 500
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 
 from deepeval import evaluate
-from deepeval.evaluate import AsyncConfig, DisplayConfig
+from deepeval.evaluate import AsyncConfig, CacheConfig, DisplayConfig
 from deepeval.metrics import BaseMetric
 from deepeval.test_case import LLMTestCase
 from openai import AsyncOpenAI
@@ -52,5 +52,7 @@ evaluate(
     asyncio.run(replies()),
     metrics=[NotSorry()],
     async_config=AsyncConfig(max_concurrent=CONNECTIONS),
+    # Its cache is a file that is written anew for each case.
+    cache_config=CacheConfig(write_cache=False),
     display_config=DisplayConfig(show_indicator=False, print_results=False),
 )
