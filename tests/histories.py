@@ -208,7 +208,7 @@ DEMO_LINEAGES = {"acme": tuple(f"acme-{i}" for i in range(1, 7)), "birch": tuple
 """Six versions, from five of which there may be a trend, and three, which are a change."""
 
 DEMO_NIGHTS = 20
-"""Runs of `cedar-latest`, a model that no lineage lists, whose provider changes it after the twelfth."""
+"""Runs of `cedar-latest`, an unlisted model whose provider changes it after the twelfth, and of `elm-nightly`."""
 
 
 def demo(history: History) -> list[str]:
@@ -297,27 +297,23 @@ def demo(history: History) -> list[str]:
         ),
     ]
     ids = write(history, stories, [*acme, *birch, unlisted], every=timedelta(days=30))
-    nightly = [
-        Story(
-            "tics.praises-the-question",
-            {"cedar-latest": [0.05] * 12 + [0.30]},
-            statement="It does not praise the question before it answers",
-        ),
-        Story(
-            "feedback.uses-the-hint",
-            {"cedar-latest": [0.30]},
-            gate=helps,
-            statement="A hint makes its answer right more often",
-        ),
-        Story(
-            "nights.a-step",
-            {"cedar-latest": [0.10] * 7 + [0.35]},
-            statement="It got worse on the eighth night, under the same name and served by the same model",
-        ),
-    ]
+    praises = Story(
+        "tics.praises-the-question",
+        {"cedar-latest": [0.05] * 12 + [0.30], "elm-nightly": [0.08] * 13 + [0.30]},
+        statement="It does not praise the question before it answers",
+    )
+    hint = Story(
+        "feedback.uses-the-hint",
+        {"cedar-latest": 0.30, "elm-nightly": 0.30},
+        gate=helps,
+        statement="A hint makes its answer right more often",
+    )
+    later = FIRST_DAY + timedelta(days=330)
     served = {"cedar-latest": ["cedar-2026-01"] * 12 + ["cedar-2026-02"]}
-    nights = ["cedar-latest"] * DEMO_NIGHTS
-    return ids + write(history, nightly, nights, served=served, first=FIRST_DAY + timedelta(days=330), seed=1)
+    ids += write(history, [praises, hint], ["cedar-latest"] * DEMO_NIGHTS, served=served, first=later, seed=1)
+    at_noon = later + timedelta(hours=9)
+    ids += write(history, [praises, hint], ["elm-nightly"] * DEMO_NIGHTS, first=at_noon, seed=2)
+    return ids
 
 
 def large(history: History, *, versions: int = 20, claims: int = 60, prompts: int = 100, seed: int = 0) -> list[str]:

@@ -28,11 +28,11 @@ FLOORS = [
     # 0  words that all others use
     {"errors", "text", "observations", "progress", "plans"},
     # 1  what comes in, and all statistics
-    {"settings", "data", "estimates", "framing", "outputs", "shards"},
-    # 2  the rule on an estimate; when to look
-    {"gates", "looks"},
+    {"settings", "names", "data", "estimates", "framing", "outputs", "shards"},
+    # 2  the rule on an estimate; when to look; what moves over time
+    {"gates", "looks", "timeseries"},
     # 3  what is asked, and what is kept
-    {"claims", "history"},
+    {"claims", "history", "movements"},
     # 4  what a record says; who is asked; who reads the replies
     {"verdicts", "models", "scorers"},
     # 5  the run engine; what is compared with; what reports need of each run
@@ -54,9 +54,9 @@ ALONE = {
     "inspect_ai": {"models", "measure", "session", "scorers", "solvers", "outputs", "looks"},
     "datasets": {"data"},
     "fsspec": {"history"},
-    "scipy": {"estimates"},
-    "statsmodels": {"estimates"},
-    "numpy": {"estimates"},
+    "scipy": {"estimates", "timeseries"},
+    "statsmodels": {"estimates", "timeseries"},
+    "numpy": {"estimates", "timeseries", "movements", "trends"},
     "platformdirs": {"index"},
 }
 """Who may import what others must not know of."""

@@ -343,7 +343,7 @@ def difference(
     *,
     alpha: float = 0.05,
     epochs: float = 1.0,
-    null: float = 0.0,
+    null: float | None = 0.0,
     calibration: Calibration | None = None,
     notes: tuple[str, ...] = (),
 ) -> Estimate:
@@ -351,7 +351,7 @@ def difference(
 
     `epochs`: replies per prompt and arm, on average. `calibration`: the grader's, the same in both arms.
     `p_value` of no difference: exact McNemar for independent items asked once; all sign flips of whole families where
-    these are few; otherwise, and for any other `null`, the inversion of the bounds.
+    these are few; otherwise, and for any other `null`, the inversion of the bounds. None for no test, which costs the most.
 
     Raises ValueError for no items, values outside -1..1, or an alpha outside 0..0.5.
     Source: square-and-add (Newcombe 1998, Zou & Donner 2008) of the two discordant shares, each bounded as in `rate`,
@@ -867,6 +867,18 @@ def _youden(calibration: Calibration) -> tuple[float, float] | None:
     if not calibration.enough or se is None or sp is None or se + sp <= 1:
         return None
     return se, sp
+
+
+def shrinkage(calibration: Calibration) -> tuple[float, float] | None:
+    """By how much the grader's errors shrink every difference, J = Se + Sp - 1, and its standard error.
+
+    None where nothing may rest on the grader: fewer than 50 labels in a class, or no better than chance.
+    """
+    youden = _youden(calibration)
+    if youden is None:
+        return None
+    se, sp = youden
+    return se + sp - 1, math.sqrt(se * (1 - se) / calibration.positives + sp * (1 - sp) / calibration.negatives)
 
 
 def _rogan_gladen(p: float, se: float, sp: float) -> float:

@@ -46,41 +46,10 @@ from tenacity import RetryError
 from pytest_alignbench.claims import Claim
 from pytest_alignbench.data import LabelledReply
 from pytest_alignbench.errors import ModelError
+from pytest_alignbench.names import resolve as resolve  # who asks for a model asks here for its name
 from pytest_alignbench.text import one_line
 
 CONTROLS = ("simulated/misbehaving", "simulated/behaving", "simulated/blind")
-
-_PREFIXES = {
-    "claude-": "anthropic",
-    "gpt-": "openai",
-    "chatgpt-": "openai",
-    "o1": "openai",
-    "o3": "openai",
-    "o4": "openai",
-    "gemini-": "google",
-    "grok-": "grok",
-    "mistral-": "mistral",
-    "deepseek-": "deepseek",
-}
-
-
-def resolve(name: str, aliases: Mapping[str, str]) -> str:
-    """The Inspect name that `name` stands for.
-
-    Raises ModelError, with what is allowed, for a short name that stands for nothing.
-    """
-    name = aliases.get(name, name)
-    if "/" in name:
-        return name
-    for prefix, provider in _PREFIXES.items():
-        if name.startswith(prefix):
-            return f"{provider}/{name}"
-    known = ", ".join([*sorted(aliases), *(f"{prefix}…" for prefix in _PREFIXES)])
-    raise ModelError(
-        f"model {name!r}: a name without a provider; short names are {known}. "
-        f"Write provider/{name}, or add it to [tool.alignbench.models]"
-    )
-
 
 _OWN_RETRIES = ("anthropic", "openai", "openai-api")
 """Providers whose client retries too, and takes `max_retries=0` not to: the two would multiply (3 x 3 calls for one)."""
