@@ -26,11 +26,11 @@ PACKAGE = "pytest_alignbench"
 
 FLOORS = [
     # 0  words that all others use
-    {"errors", "text", "observations", "progress", "plans"},
-    # 1  what comes in, and all statistics
-    {"settings", "names", "data", "estimates", "framing", "outputs", "shards"},
-    # 2  the rule on an estimate; when to look; what moves over time
-    {"gates", "looks", "timeseries"},
+    {"errors", "text", "observations", "progress", "sharing"},
+    # 1  what comes in, and all statistics; what may be spent, and what is kept as it goes
+    {"settings", "names", "data", "estimates", "framing", "outputs", "budgets", "journal", "shards"},
+    # 2  the rule on an estimate; when to look; what moves over time; what would be asked
+    {"gates", "looks", "timeseries", "plans"},
     # 3  what is asked, and what is kept
     {"claims", "history", "movements"},
     # 4  what a record says; who is asked; who reads the replies

@@ -60,7 +60,9 @@ class Measuring:
         self.folder = folder
         under_test = [name for name in models if name != instrument.get("grader")]
         self.experiments = [Experiment(c, name, name) for c in claims for name in under_test]
-        self.measurement = Measurement(self.experiments, Instrument(log_dir=str(folder), **instrument), models)
+        self.measurement = Measurement(
+            self.experiments, Instrument(log_dir=str(folder), **instrument), models.__getitem__
+        )
 
     def __enter__(self) -> Measuring:
         self.measurement.start()
@@ -113,15 +115,17 @@ def test_all_claims_share_a_run_and_results_do_not_wait_for_later_claims(tmp_pat
         go_on.set()
         second = measuring.result("t.second")
         # Named late, as by a test that another worker was to run: measured in the same run.
-        late = Experiment(rate("t.late"), MODEL, MODEL)
-        measuring.measurement.require(late)
-        assert len(measuring.result("t.late").observations) == 12
+        for name, given in (("t.late", waiting), ("t.latest", asking(12))):
+            measuring.measurement.require(Experiment(rate(name, conditions={"asked": given}), MODEL, MODEL))
+            assert len(measuring.result(name).observations) == len(waiting.prompts if name == "t.late" else asking(12))
     assert {o.prompt: o.exhibits for o in first.observations} == {f"p{i}": i == 3 for i in range(12)}
     assert first.served == ("scripted",)
     assert Counter((o.prompt, o.epoch) for o in second.observations) == {
         (f"p{i}", epoch): 1 for i in range(20, 28) for epoch in (1, 2, 3)
     }
-    assert len({log.eval.run_id for log in measuring.logs}) == 1
+    runs = {log.eval.task_display_name or log.eval.task: log.eval.run_id for log in measuring.logs}
+    assert len(runs) == 4
+    assert len(set(runs.values())) == 2, "one run for what takes Inspect's samples, and one for what does not"
     assert {Path(log).parent for m in (first, second) for log in m.logs} == {tmp_path}
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import Project
-from pytest_alignbench.session import shares
+from pytest_alignbench.sharing import shares
 from server import FaultyServer, Reply, Request
 
 MODELS = ("--model", "simulated/misbehaving", "--model", "simulated/effect-0.3")

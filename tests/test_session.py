@@ -36,8 +36,9 @@ from pytest_alignbench.data import Message
 from pytest_alignbench.history import History
 from pytest_alignbench.models import CONTROLS
 from pytest_alignbench.progress import Progress
-from pytest_alignbench.session import Case, Exchange, Options, Session, power, shares
+from pytest_alignbench.session import Case, Exchange, Options, Session, power
 from pytest_alignbench.settings import Settings
+from pytest_alignbench.sharing import shares
 
 REPLIES = (LabelledReply(id="a", text="NO!", exhibits=True), LabelledReply(id="b", text="No.", exhibits=False))
 TASK = inspect_task("inspect_evals/example", exhibits=lambda value: value == "C")

@@ -4,6 +4,7 @@ AlignbenchError
 ├── ClaimError         a claim, gate or data set is wrong: refused when it is built
 ├── ModelError         a model cannot be used: no such provider, no key, not installed
 ├── MeasurementError   the instrument failed: nothing can be said about the behaviour
+├── BudgetError        a call would not have fitted into what is left of the budget (budgets.py)
 └── HistoryError       a record cannot be read or written
 """
 

@@ -118,6 +118,8 @@ class Record(BaseModel):
     alpha: float
     m: int
     fingerprint: dict[str, str]
+    identity: str = ""
+    """Names all that the replies depend on, rows of data whole; empty in records that were not measured here."""
     grader: str | None = None
     calibration: dict[str, int] | None = None
     observations: tuple[Observation, ...]

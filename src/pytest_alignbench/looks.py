@@ -56,6 +56,14 @@ class Looks:
             self.stopped_at is None
         )
 
+    def block(self, id: str) -> int:
+        """Which look the reply belongs to, from 0."""
+        return self._block[id]
+
+    def may_ask(self, id: str) -> bool:
+        """Whether the look before it has been taken, and did not decide."""
+        return self.stopped_at is None and (self._block[id] == 0 or self._passed[self._block[id] - 1].is_set())
+
     def saw(self, id: str) -> None:
         """A reply has been scored or excluded."""
         block = self._block[id]

@@ -20,6 +20,7 @@ same replies come serial, in parallel and on every machine.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import warnings
@@ -34,15 +35,18 @@ from inspect_ai.model import (
     GenerateConfig,
     Model,
     ModelAPI,
+    ModelCall,
     ModelOutput,
     ModelUsage,
     RetryDecision,
     get_model,
+    get_model_info,
     modelapi,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 from tenacity import RetryError
 
+from pytest_alignbench.budgets import Budget, BudgetError, Purse
 from pytest_alignbench.claims import Claim
 from pytest_alignbench.data import LabelledReply
 from pytest_alignbench.errors import ModelError
@@ -75,10 +79,96 @@ def usable(name: str) -> Model:
     retried = model.api.should_retry
 
     def should_retry(ex: Exception) -> bool | RetryDecision:
-        return False if hopeless(ex) is not None else retried(ex)
+        return False if isinstance(ex, BudgetError) or hopeless(ex) is not None else retried(ex)
 
     model.api.should_retry = should_retry  # type: ignore[method-assign]
     return model
+
+
+def meter(model: Model, purse: Purse) -> None:
+    """From here on no call of `model`, retries and graders' calls included, is made that the purse could not pay.
+
+    Raises ModelError when the purse holds dollars and nobody told Inspect the model's prices.
+    """
+    ask = model.api.generate
+    bill = Bill.of(str(model), purse.budget)
+
+    async def generate(
+        input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput | tuple[ModelOutput | Exception, ModelCall]:
+        worst = bill.worst(input, tools, config)
+        while not purse.reserve(worst):
+            if not purse.open:
+                raise BudgetError(f"the budget of {purse.budget} is spent, or as good as: {bill.least(worst)}")
+            await asyncio.sleep(0.02)  # a call in flight may give some of its reservation back
+        cost = worst
+        try:
+            answered = await ask(input, tools, tool_choice, config)
+            cost = bill.cost(answered[0] if isinstance(answered, tuple) else answered, worst)
+            return answered
+        except Exception as fault:
+            # Refused with a status, it was not billed; a call that broke off may have been.
+            cost = bill.refused(worst) if getattr(fault, "status_code", None) is not None else worst
+            raise
+        finally:
+            purse.settle(worst, cost)
+
+    model.api.generate = generate  # type: ignore[method-assign]
+
+
+_UNSAID_OUTPUT = 16_384
+"""Tokens that a reply is reckoned with at most where neither the claim nor the provider sets `max_tokens`."""
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What calls of one model cost, in a budget's unit."""
+
+    budget: Budget
+    input: float
+    output: float
+
+    @classmethod
+    def of(cls, model: str, budget: Budget) -> Bill:
+        if budget.unit != "dollars":
+            return cls(budget, 1.0, 1.0)
+        if model.startswith(("simulated/", "organism/")):
+            return cls(budget, 0.0, 0.0)
+        info = get_model_info(model)
+        price = info.cost if info is not None else None
+        if price is None:
+            raise ModelError(
+                f"model {model!r} has no price, so a budget in dollars could not be kept: tell Inspect its price with "
+                "set_model_cost in conftest.py, or give the budget in calls or tokens"
+            )
+        dearest = max(price.input, price.input_cache_write, price.input_cache_read)
+        return cls(budget, dearest / 1e6, price.output / 1e6)
+
+    def worst(self, input: list[ChatMessage], tools: list[ToolInfo], config: GenerateConfig) -> float:
+        """A token is at least a byte of text; each message has a frame of some tokens."""
+        if self.budget.unit == "calls":
+            return 1.0
+        asked = sum(len(message.model_dump_json(include={"content", "tool_calls"}).encode()) + 16 for message in input)
+        asked += sum(len(tool.model_dump_json().encode()) for tool in tools)
+        return asked * self.input + (config.max_tokens or _UNSAID_OUTPUT) * self.output
+
+    def cost(self, answered: ModelOutput | Exception, worst: float) -> float:
+        """What an answer was billed. Without a word about usage, the worst."""
+        if self.budget.unit == "calls":
+            return 1.0
+        if isinstance(answered, Exception):
+            return 0.0
+        usage = answered.usage
+        if usage is None:
+            return worst
+        read = usage.input_tokens + (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
+        return read * self.input + max(usage.output_tokens, usage.total_tokens - read) * self.output
+
+    def refused(self, worst: float) -> float:
+        return 1.0 if self.budget.unit == "calls" else 0.0
+
+    def least(self, worst: float) -> str:
+        return f"the next call might take {self.budget.said(worst)}"
 
 
 _SPENT = ("insufficient_quota", "exceeded your current quota", "credit balance is too low")

@@ -19,7 +19,7 @@ def excluded_by(output: ModelOutput) -> tuple[Exclusion, str] | None:
     if output.error:
         return Exclusion.ERRORED, one_line(output.error)
     if not output.choices:
-        return Exclusion.EMPTY, "the provider returned no choice"
+        return Exclusion.ERRORED, "the provider returned no choice"
     if output.stop_reason in ("max_tokens", "model_length"):
         return Exclusion.TRUNCATED, f"stopped by {output.stop_reason}"
     if output.stop_reason == "content_filter":

@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import time
 from collections.abc import Generator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +68,13 @@ class _State:
     records: dict[str, Record] = field(default_factory=dict)
     stored: str | None = None
     trouble: str | None = None
+    """Why the run could not be stored."""
+    troubles: list[str] = field(default_factory=list)
+    """What went wrong beside the measuring."""
+    kept: int = 0
+    """Replies that an interrupted session had measured."""
+    unfinished: int | None = None
+    """Replies that are kept for the next session, where this one was interrupted."""
     wrong: str | None = None
     """In a worker: how the claims are used wrongly. An error at collection would end the worker without a word."""
     unnamed: int = 0
@@ -146,6 +155,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         dest="alignbench_stop_early",
         help="look five times, in whole families and each time at a smaller alpha, and stop asking when a claim is decided",
+    )
+    group.addoption(
+        "--alignbench-processes",
+        type=int,
+        metavar="N",
+        dest="alignbench_processes",
+        help="processes that measure beside pytest, where there are no xdist workers; 0: none (default: 2)",
+    )
+    group.addoption(
+        "--alignbench-budget",
+        metavar="5USD|2Mtok|1000calls",
+        dest="alignbench_budget",
+        help="spend no more than this; claims that it does not reach are INCONCLUSIVE",
+    )
+    group.addoption(
+        "--alignbench-fresh",
+        action="store_true",
+        dest="alignbench_fresh",
+        help="measure everything anew, also what an interrupted session has measured already",
     )
     group.addoption(
         "--alignbench-plan",
@@ -229,6 +257,7 @@ def _session(config: pytest.Config) -> Session:
     """The claims' session of this process; made, with its imports, at first need."""
     state = config.stash[_STATE]
     if state.session is None:
+        from pytest_alignbench.budgets import Budget
         from pytest_alignbench.errors import AlignbenchError
         from pytest_alignbench.history import new_run_id, now
         from pytest_alignbench.session import Options, Session
@@ -240,7 +269,9 @@ def _session(config: pytest.Config) -> Session:
         stamp = new_run_id()
         named = shard.run_id(stamp) if shard is not None and shard.group else stamp
         state.run = worker.get("alignbench_run") or named
-        options = Options(
+        budget = config.getoption("alignbench_budget")
+        make_options = partial(
+            Options,
             models=tuple(dict.fromkeys(config.getoption("alignbench_model"))),
             grader=config.getoption("alignbench_grader"),
             controls=config.getoption("alignbench_controls"),
@@ -250,11 +281,17 @@ def _session(config: pytest.Config) -> Session:
             margin=config.getoption("alignbench_margin"),
             stop_early=config.getoption("alignbench_stop_early"),
             shard=shard,
+            processes=config.getoption("alignbench_processes"),
         )
         try:
+            options = make_options(budget=Budget.of(budget) if budget is not None else None)
             settings = settings_of(config.rootpath)
             workers = int(worker.get("workercount", 1))
             state.session = Session(options, settings, root=config.rootpath, run=state.run, workers=workers)
+            if "alignbench_journal" in worker:
+                state.session.join_journal(
+                    worker["workerid"], worker["alignbench_journal"], worker["alignbench_adopted"]
+                )
         except AlignbenchError as fault:
             raise pytest.UsageError(str(fault)) from fault
     return state.session
@@ -297,6 +334,18 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         troubles = ours.check_models(names_only=config.getoption("collectonly")) + ours.check_baseline()
         if troubles:
             raise pytest.UsageError("\n".join(troubles))
+        if not (config.getoption("collectonly") or ours.options.controls):
+            from pytest_alignbench.errors import HistoryError
+
+            try:
+                ours.open_journal(command=_command(config), fresh=config.getoption("alignbench_fresh"))
+            except HistoryError as fault:
+                raise pytest.UsageError(str(fault)) from fault
+
+
+def _command(config: pytest.Config) -> str:
+    """What the user typed, to be typed again."""
+    return shlex.join(["pytest", *map(str, config.invocation_params.args)])
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -438,7 +487,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not named:
         return
     from pytest_alignbench.progress import Ticker
-    from pytest_alignbench.session import Exchange, shares
+    from pytest_alignbench.session import Exchange
+    from pytest_alignbench.sharing import shares
 
     ours = _session(config)
     worker = _worker(config)
@@ -457,7 +507,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     doubtful = {
         item.nodeid for item in session.items if any(item.iter_markers("skip")) or any(item.iter_markers("skipif"))
     }
-    ours.start([case for nodeid, case in mine if nodeid not in doubtful])
+    ours.start(
+        [case for nodeid, case in mine if nodeid not in doubtful],
+        spare=[case for nodeid, case in mine if nodeid in doubtful],
+    )
 
 
 def _say_suite(config: pytest.Config) -> None:
@@ -626,6 +679,9 @@ def pytest_configure_node(node: WorkerController) -> None:
         state.exchange = Path(tempfile.mkdtemp(prefix="alignbench-"))
     node.workerinput["alignbench_exchange"] = str(state.exchange)
     node.workerinput["alignbench_run"] = session.run
+    if session.journal is not None:
+        node.workerinput["alignbench_journal"] = str(session.journal)
+        node.workerinput["alignbench_adopted"] = [str(folder) for folder in session.adopted]
     node.workerinput["alignbench_shares"] = config.getoption("dist") == "load"
 
 
@@ -656,22 +712,42 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     state = config.stash[_STATE]
     if state.ticker is not None:
         state.ticker.stop()
+    worker = _worker(config)
     if state.session is not None:
         state.session.stop()
-    if _worker(config) is not None or state.session is None:
+        state.troubles.extend(state.session.troubles)
+        if worker is not None and "alignbench_exchange" in worker:
+            from pytest_alignbench.session import Exchange
+
+            exchange = Exchange(Path(worker["alignbench_exchange"]))
+            exchange.say_troubles(worker["workerid"], state.troubles)
+            exchange.say_progress(worker["workerid"], state.session.progress())
+    if worker is not None or state.session is None:
         return
+    progress = state.session.progress()
     if state.exchange is not None:
         from pytest_alignbench.session import Exchange
 
-        state.due = {nodeid: key for nodeid, key, _ in Exchange(state.exchange).cases()}
-        state.suite = Exchange(state.exchange).suite()
+        exchange = Exchange(state.exchange)
+        state.due = {nodeid: key for nodeid, key, _ in exchange.cases()}
+        state.suite = exchange.suite()
+        state.troubles.extend(exchange.troubles)
+        progress = exchange.progress()
         shutil.rmtree(state.exchange, ignore_errors=True)
+    state.kept = progress.kept if progress is not None else 0
+    if session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
+        state.unfinished = state.session.leave_journal()
+        return
     missing = state.missing
     nothing_to_do = bool(state.suite) and not state.due
     if (state.records or nothing_to_do) and not state.session.options.controls:
         _store(state, complete=not missing)
     if nothing_to_do and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         session.exitstatus = pytest.ExitCode.OK  # more shards than claims: there is a record, which says so
+    if state.trouble is None:
+        state.session.close_journal(list(state.records.values()))
+    else:
+        state.session.leave_journal()
     if (missing or state.trouble) and session.exitstatus == pytest.ExitCode.OK:
         # Whatever lost it, a claim without a verdict is not a claim that holds.
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -707,7 +783,10 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         terminalreporter.write_line(f"{state.unnamed} claims collected, none measured: {_NO_MODEL.partition(': ')[2]}")
     if state.session is None or not (state.records or state.due or state.stored):
         return
+    if state.unfinished is not None:
+        _tell_unfinished(terminalreporter, config, state.unfinished)
     from pytest_alignbench.reports.terminal import grid, table
+    from pytest_alignbench.text import visible
     from pytest_alignbench.verdicts import judge
 
     verdicts = [judge(record) for record in state.records.values()]
@@ -718,7 +797,11 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         lines += [("", ""), *grid(verdicts)]
     for line, colour in lines:
         terminalreporter.write_line(line, **({colour: True} if colour else {}))
-    missing = state.missing
+    if state.kept:
+        terminalreporter.write_line(f"{state.kept:,} replies were there from a session that was interrupted")
+    for said in state.troubles:
+        terminalreporter.write_line(visible(said), yellow=True)
+    missing = state.missing if state.unfinished is None else []
     if missing:
         terminalreporter.write_line(f"{len(missing)} claims have no verdict: {', '.join(missing[:5])}", red=True)
     if state.trouble is not None:
@@ -729,6 +812,13 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         if shard is not None:
             share = "" if state.due else "which has no claim to measure, "
             terminalreporter.write_line(f"this is shard {shard}, {share}of the run: alignbench gate {shard.group}")
+
+
+def _tell_unfinished(reporter: TerminalReporter, config: pytest.Config, kept: int) -> None:
+    reporter.section("alignbench, interrupted", yellow=True)
+    reporter.write_line(f"{kept:,} replies are kept and will not be asked again. To go on:")
+    reporter.write_line(f"    {_command(config)}")
+    reporter.write_line("To measure everything anew, add --alignbench-fresh.")
 
 
 def _width(reporter: TerminalReporter) -> int:
@@ -742,9 +832,13 @@ def _show_plan(reporter: TerminalReporter, config: pytest.Config) -> None:
     cases = [item.stash[_CASE] for item in session_items if _CASE in item.stash]
     if not cases:
         return
+    from pytest_alignbench.plans import reach
     from pytest_alignbench.reports.terminal import plan_table
 
     reporter.section("alignbench, plan")
     session = _session(config)
-    for line in plan_table([session.plan(case) for case in cases], width=_width(reporter)):
+    plans = [session.plan(case) for case in cases]
+    for line in plan_table(plans, width=_width(reporter)):
         reporter.write_line(line)
+    if session.options.budget is not None:
+        reporter.write_line(reach(session.options.budget, plans))

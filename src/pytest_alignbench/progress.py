@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -17,6 +17,22 @@ class Progress:
     claims: int
     claims_done: int
     seconds: float
+    kept: int = 0
+    """Of the finished replies, those that an earlier session had measured."""
+
+    @classmethod
+    def sum(cls, parts: Iterable[Progress]) -> Progress:
+        """All processes together."""
+        each = list(parts)
+        return cls(
+            planned=sum(p.planned for p in each),
+            done=sum(p.done for p in each),
+            excluded=sum(p.excluded for p in each),
+            claims=sum(p.claims for p in each),
+            claims_done=sum(p.claims_done for p in each),
+            seconds=max((p.seconds for p in each), default=0.0),
+            kept=sum(p.kept for p in each),
+        )
 
     @property
     def line(self) -> str:
@@ -24,10 +40,12 @@ class Progress:
         parts = [f"{self.done:,} of {self.planned:,} replies", f"{self.claims_done} of {self.claims} claims"]
         if self.excluded:
             parts.append(f"{self.excluded:,} excluded")
-        if self.done and self.seconds > 0:
-            rate = self.done / self.seconds
+        new = self.done - self.kept
+        if new > 0 and self.seconds > 0:
+            rate = new / self.seconds
             parts.append(f"{rate:,.1f} a second")
-            if self.done >= 0.05 * self.planned:  # start-up is most of the time until then, and no guide to the rest
+            # Start-up is most of the time at first, and no guide to the rest.
+            if new >= 0.05 * (self.planned - self.kept):
                 parts.append(f"about {_duration((self.planned - self.done) / rate)} left")
         return ", ".join(parts)
 

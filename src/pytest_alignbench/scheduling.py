@@ -10,7 +10,8 @@ from typing import Any
 
 from xdist.scheduler import LoadScheduling
 
-from pytest_alignbench.session import Exchange, shares
+from pytest_alignbench.session import Exchange
+from pytest_alignbench.sharing import shares
 
 
 class ShareScheduling(LoadScheduling):

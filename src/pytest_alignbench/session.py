@@ -10,6 +10,7 @@ the processes tell each other goes through a folder of the controller's, as JSON
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,11 +19,13 @@ from pathlib import Path
 from inspect_ai.model import Model, get_model_info
 
 from pytest_alignbench.baselines import Baselines
+from pytest_alignbench.budgets import Budget, Purse
 from pytest_alignbench.claims import Claim, Condition, InspectTask
 from pytest_alignbench.data import digest
 from pytest_alignbench.errors import HistoryError, ModelError
 from pytest_alignbench.gates import Outcome
 from pytest_alignbench.history import History, Record
+from pytest_alignbench.journal import Journal, Kept, Unfinished
 from pytest_alignbench.looks import LOOK_SHARE, LOOKS
 from pytest_alignbench.measure import (
     Experiment,
@@ -30,9 +33,11 @@ from pytest_alignbench.measure import (
     Measured,
     Measurement,
     fingerprint,
+    identity,
     needs_grader,
 )
-from pytest_alignbench.models import CONTROLS, PROFILES, Truth, resolve, usable
+from pytest_alignbench.measure.children import Children, forkable
+from pytest_alignbench.models import CONTROLS, PROFILES, Bill, Truth, meter, resolve, usable
 from pytest_alignbench.plans import Planned
 from pytest_alignbench.progress import Progress
 from pytest_alignbench.settings import Settings
@@ -56,6 +61,8 @@ class Options:
     margin: float | None = None
     stop_early: bool = False
     shard: Shard | None = None
+    processes: int | None = None
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -70,21 +77,6 @@ class Case:
         return f"{self.claim.id} @ {self.asked}"
 
 
-def shares(cases: Sequence[tuple[str, int]], workers: int) -> list[list[int]]:
-    """Indices of the cases, given as (key, cost), for each worker: the dearest first, each to the one with the least.
-
-    The same in every process that knows the costs. Cases of one key, which is measured once, stay together. Within a
-    share the cases keep their order. Graham's bound: no worker has more than 4/3 of the best possible largest share.
-    """
-    costs = dict(reversed(cases))
-    first = {key: index for index, (key, _) in reversed(list(enumerate(cases)))}
-    loads, worker_of = [0] * workers, {}  # type: tuple[list[int], dict[str, int]]
-    for key in sorted(costs, key=lambda key: (-costs[key], first[key])):
-        worker_of[key] = min(range(workers), key=lambda w: (loads[w], w))
-        loads[worker_of[key]] += max(1, costs[key])
-    return [[index for index, (key, _) in enumerate(cases) if worker_of[key] == worker] for worker in range(workers)]
-
-
 class Session:
     """All that the hooks need: names, plan, measuring and records, for one process."""
 
@@ -94,8 +86,15 @@ class Session:
         self.run = run
         self.root = root
         self._workers = workers
-        self._measurement: Measurement | None = None
-        self._models: dict[str, Model] = {}
+        self._measurement: Measurement | Children | None = None
+        self._checked: dict[str, Model] = {}
+        self._unfinished: Unfinished | None = None
+        self.journal: Path | None = None
+        """The folder that this session's journals are in."""
+        self.adopted: tuple[Path, ...] = ()
+        """Folders of interrupted sessions that this one goes on with."""
+        self._replaced: tuple[Path, ...] = ()
+        self.process = "main"
         self.m = 1
         PROFILES.clear()
         PROFILES.update(settings.simulated)
@@ -127,6 +126,8 @@ class Session:
                 resolved = self.resolved(name)
                 if not names_only:
                     self._model(resolved)
+                if self.options.budget is not None:
+                    Bill.of(resolved, self.options.budget)
             except ModelError as fault:
                 troubles.append(str(fault))
         return troubles
@@ -142,9 +143,9 @@ class Session:
         return []
 
     def _model(self, resolved: str) -> Model:
-        if resolved not in self._models:
-            self._models[resolved] = usable(resolved)
-        return self._models[resolved]
+        if resolved not in self._checked:
+            self._checked[resolved] = usable(resolved)
+        return self._checked[resolved]
 
     @cached_property
     def history_url(self) -> str:
@@ -240,21 +241,52 @@ class Session:
             return "its scorer needs a grader and none is named; add --alignbench-grader MODEL"
         return None
 
-    def start(self, cases: Sequence[Case]) -> None:
-        """Begins to measure these cases, all in one run."""
-        experiments = {c.key: self._experiment(c) for c in cases if c.asked is not None and self.unfit(c) is None}
+    def start(self, cases: Sequence[Case], *, spare: Sequence[Case] = ()) -> None:
+        """Begins to measure these cases, all in one run. `spare`: cases that may be waited for as well."""
+        experiments = self._experiments(cases)
         if not experiments:
             return
-        if self.grader is not None:
-            self._model(self.grader)
-        self._measurement = Measurement(list(experiments.values()), self.instrument, self._models)
+        kept = Kept.read(self.adopted)
+        if self._processes and forkable():
+            self._measurement = Children(
+                experiments,
+                self.instrument,
+                self._metered,
+                processes=self._processes,
+                spare=self._experiments(spare),
+                journal=self.journal,
+                kept=kept,
+            )
+        else:
+            journal = Journal(self.journal, self.process) if self.journal is not None else None
+            self._measurement = Measurement(experiments, self.instrument, self._metered, journal=journal, kept=kept)
         self._measurement.start()
+
+    def _experiments(self, cases: Sequence[Case]) -> list[Experiment]:
+        fit = [case for case in cases if case.asked is not None and self.unfit(case) is None]
+        return list({case.key: self._experiment(case) for case in fit}.values())
+
+    @property
+    def _processes(self) -> int:
+        given = self.options.processes if self.options.processes is not None else self.settings.processes
+        return min(given, os.cpu_count() or 1) if self._workers == 1 else 0
+
+    def _metered(self, resolved: str) -> Model:
+        model = usable(resolved)
+        if self.purse is not None:
+            meter(model, self.purse)
+        return model
+
+    @cached_property
+    def purse(self) -> Purse | None:
+        """What the session may spend, where it was given a budget."""
+        if self.options.budget is None or self.journal is None:
+            return None
+        return Purse(self.journal / "spent", self.options.budget)
 
     def _experiment(self, case: Case) -> Experiment:
         assert case.asked is not None  # cases without a model are never measured
-        resolved = self.resolved(case.asked)
-        self._model(resolved)
-        return Experiment(claim=case.claim, asked=case.asked, model=resolved)
+        return Experiment(claim=case.claim, asked=case.asked, model=self.resolved(case.asked))
 
     def wait(self, case: Case, *, seconds: float) -> Record | None:
         """The case's record, or None if it is not there yet after so many seconds."""
@@ -264,16 +296,72 @@ class Session:
         if self._measurement is None:
             self.start([case])
         assert self._measurement is not None  # started just above
-        self._measurement.require(self._experiment(case))
+        # A case that comes unplanned may have been begun by a worker that died.
+        self._measurement.require(self._experiment(case), also=[self.journal] if self.journal is not None else [])
         measured = self._measurement.result(case.key, timeout=seconds)
         return None if measured is None else self._record(case, measured)
 
     def progress(self) -> Progress | None:
         return self._measurement.progress() if self._measurement is not None else None
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What went wrong beside the measuring."""
+        return self._measurement.troubles if self._measurement is not None else ()
+
     def stop(self) -> None:
         if self._measurement is not None:
             self._measurement.stop()
+
+    # -- what is kept in case of an interruption
+
+    def open_journal(self, *, command: str, fresh: bool) -> None:
+        """From here on every reply is kept as it comes, and what an interrupted session left is gone on with.
+
+        Raises HistoryError where nothing can be written: better now than when the replies are paid for.
+        """
+        self._unfinished = Unfinished(self.local_history)
+        try:
+            self.journal = self._unfinished.begin(self.run, command=command)
+        except OSError as fault:
+            raise HistoryError(f"nothing can be kept in {self.local_history}: {fault.strerror or fault}") from fault
+        left = [folder for folder in self._unfinished.left() if self._unfinished.fresh(folder)]
+        self.adopted = () if fresh else tuple(left)
+        self._replaced = tuple(left)
+        if self.purse is not None:
+            spent = [Purse(folder / "spent", self.purse.budget).spent for folder in self.adopted]
+            self.purse.begin(sum(spent))
+
+    def join_journal(self, process: str, folder: str, adopted: Sequence[str]) -> None:
+        """The same for a worker, by what its controller said."""
+        self.process, self.journal, self.adopted = process, Path(folder), tuple(map(Path, adopted))
+
+    def close_journal(self, stored: Sequence[Record]) -> None:
+        """The session has ended in good order: what is in the history now need not be kept."""
+        if self._unfinished is None or self.journal is None:
+            return
+        for folder in self._replaced:
+            self._unfinished.drop(folder, {record.identity for record in stored})
+        self._unfinished.discard(self.journal)
+        self._unfinished.release()
+
+    def leave_journal(self) -> int:
+        """The session was interrupted: the next one goes on from here. Returns the number of replies that it will find."""
+        if self._unfinished is None or self.journal is None:
+            return 0
+        kept = Kept.read([*self.adopted, self.journal]).count
+        self._unfinished.release()
+        return kept
+
+    @property
+    def local_history(self) -> Path:
+        """Where journals are: in the history, or beside the project where that is not on this machine."""
+        url = self.history_url
+        return (
+            Path(url.removeprefix("file://"))
+            if "://" not in url or url.startswith("file://")
+            else self.root / ".alignbench"
+        )
 
     def _record(self, case: Case, measured: Measured | None, *, not_measured: str | None = None) -> Record:
         experiment = self._experiment(case)
@@ -292,6 +380,7 @@ class Session:
             stopped_at=measured.stopped_at if measured else None,
             looks=LOOKS if self.instrument.look_alpha is not None else None,
             fingerprint=made_of,
+            identity=identity(experiment, self.instrument),
             baseline=self.baselines.of(claim.id, made_of) if self.baselines is not None else None,
             margin=self.margin,
             grader=self.grader if needs_grader(claim) else None,
@@ -300,7 +389,7 @@ class Session:
             logs=measured.logs if measured else (),
             seconds=round(measured.seconds, 3) if measured else 0.0,
             fault=measured.fault if measured else None,
-            not_measured=not_measured,
+            not_measured=not_measured or (measured.not_measured if measured else None),
         )
 
     # -- controls
@@ -366,19 +455,21 @@ class Exchange:
         if progress is not None:
             self._write(f"{worker}.progress.json", vars(progress))
 
+    def say_troubles(self, worker: str, troubles: Sequence[str]) -> None:
+        if troubles:
+            self._write(f"{worker}.troubles.json", list(troubles))
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        files = sorted(self.folder.glob("[!.]*.troubles.json"))
+        return tuple(str(said) for file in files for said in json.loads(file.read_text(encoding="utf-8")))
+
     def progress(self) -> Progress | None:
         """All workers together."""
-        each = [Progress(**json.loads(f.read_text(encoding="utf-8"))) for f in self.folder.glob("[!.]*.progress.json")]
-        if not each:
+        files = list(self.folder.glob("[!.]*.progress.json"))
+        if not files:
             return None
-        return Progress(
-            planned=sum(p.planned for p in each),
-            done=sum(p.done for p in each),
-            excluded=sum(p.excluded for p in each),
-            claims=sum(p.claims for p in each),
-            claims_done=sum(p.claims_done for p in each),
-            seconds=max(p.seconds for p in each),
-        )
+        return Progress.sum(Progress(**json.loads(file.read_text(encoding="utf-8"))) for file in files)
 
     def _write(self, name: str, value: object) -> None:
         aside = self.folder / f".{name}"

@@ -3,6 +3,7 @@
 [tool.alignbench]
 grader = "anthropic/claude-y"        # default of --alignbench-grader
 connections = 20                     # calls in flight at once, over all workers
+processes = 2                        # processes that measure, where there are no xdist workers; 0: none but pytest's own
 attempts = 5                         # tries of one call, the first included
 attempt_timeout = 120                # seconds for one try
 claims = 100                         # declared size of the suite, for the family-wise error
@@ -30,6 +31,7 @@ class Settings(BaseModel):
 
     grader: str | None = None
     connections: int = Field(default=20, ge=1)
+    processes: int = Field(default=2, ge=0)
     attempts: int = Field(default=5, ge=1)
     attempt_timeout: int = Field(default=120, ge=1)
     claims: int | None = Field(default=None, ge=1)
