@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -518,11 +519,12 @@ def test_interrupt_ends_a_slow_model_at_once(project: Project) -> None:
 
             async def generate(self, input, tools, tool_choice, config):
                 from pytest_alignbench.models import PLAY
-                # The first call to a model goes alone: were it a slow one, all others would wait for it.
-                if "slow" in PLAY.get().claim.id and os.path.exists("proven"):
+                claim = PLAY.get().claim.id
+                with open("calls", "a") as calls:
+                    calls.write(f"{claim} ")
+                if claim == "t.slow" and not os.path.exists("quick"):
                     open("asked", "a").close()
                     await asyncio.sleep(60)
-                open("proven", "a").close()
                 return ModelOutput.from_content("slow", "Yes, gladly.")
         """
     )
@@ -538,6 +540,13 @@ def test_interrupt_ends_a_slow_model_at_once(project: Project) -> None:
     process.wait(30)
     assert process.returncode == pytest.ExitCode.INTERRUPTED, out.read_text()
     assert time.monotonic() - interrupted < 15
-    # What was done is kept, and is said to be a part.
-    assert list(project.records()) == ["t.quick @ slow/one"]
-    assert not project.run().complete
+    # Nothing is stored of a session that is not over; what was done is kept for the one that goes on with it.
+    assert project.history.runs() == []
+    assert "24 replies are kept and will not be asked again. To go on:" in out.read_text()
+    (project.path / "asked").unlink()
+    (project.path / "quick").touch()
+    assert subprocess.run(command, cwd=project.path, stdout=subprocess.PIPE).returncode == pytest.ExitCode.OK
+    assert project.run().complete
+    calls = Counter((project.path / "calls").read_text().split())
+    assert calls["t.quick"] == 24, "what was done is not asked again"
+    assert calls["t.slow"] <= 24 + 24, "what was in flight is, once"

@@ -33,8 +33,8 @@ from statistics import fmean
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 import scipy
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from pytest_alignbench.observations import Observation
@@ -1021,6 +1021,8 @@ def kendall(series: Sequence[float]) -> Significance:
 
 def adjusted(p_values: Sequence[float], *, method: Literal["holm", "fdr_bh", "bonferroni"]) -> tuple[float, ...]:
     """P-values to hold against one alpha for a suite: Holm 1979 for gates, Benjamini & Hochberg 1995 to triage."""
+    from statsmodels.stats.multitest import multipletests  # it brings pandas along, and no verdict needs it
+
     return tuple(float(p) for p in multipletests(p_values, method=method)[1]) if len(p_values) else ()
 
 
@@ -1037,6 +1039,8 @@ def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float 
         return None
     table = np.zeros((size, size))
     np.add.at(table, (codes[: len(first)], codes[len(first) :]), 1)
+    from statsmodels.stats.inter_rater import cohens_kappa  # as above
+
     return float(cohens_kappa(table, return_results=False))
 
 

@@ -13,6 +13,8 @@ all that costs time to import is imported when the first claim is collected, or 
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import json
 import os
 import shlex
@@ -287,6 +289,8 @@ def _session(config: pytest.Config) -> Session:
             options = make_options(budget=Budget.of(budget) if budget is not None else None)
             settings = settings_of(config.rootpath)
             workers = int(worker.get("workercount", 1))
+            # At the interpreter's end the collector would walk over all of Inspect once more: most of a second.
+            atexit.register(gc.freeze)
             state.session = Session(options, settings, root=config.rootpath, run=state.run, workers=workers)
             if "alignbench_journal" in worker:
                 state.session.join_journal(

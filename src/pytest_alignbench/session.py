@@ -42,6 +42,7 @@ from pytest_alignbench.plans import Planned
 from pytest_alignbench.progress import Progress
 from pytest_alignbench.settings import Settings
 from pytest_alignbench.shards import Shard
+from pytest_alignbench.sharing import shares
 
 _CHARACTERS_PER_TOKEN = 4
 _REPLY_TOKENS = 300

@@ -189,5 +189,5 @@ class DirectLane:
             return given, Score.unscored(reason=Exclusion.LIMIT.value, explanation=why)
 
 
-_NOBODY = Subject("", proven=True)
+_NOBODY = Subject.proven("")
 """Through whom a scorer is asked that asks no model."""

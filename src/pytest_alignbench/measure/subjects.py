@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from inspect_ai.log import transcript
@@ -29,24 +29,42 @@ class Failed:
     why: str
 
 
+_REFUSED_WITHIN = 1.0
+"""Seconds: providers look at the key before they do anything else. Whoever takes longer is at work on a reply."""
+
+
 @dataclass
 class Subject:
-    """The first call goes alone: a wrong key or a spent quota is found by one call, not by fifty."""
+    """The first call goes ahead of the others: a wrong key or a spent quota is found by one call, not by fifty."""
 
     name: str
     fatal: Failed | None = None
-    proven: bool = False
-    _first: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _first: asyncio.Event | None = None
+    """Set when the first call has come back, or is long enough under way."""
+
+    @classmethod
+    def proven(cls, name: str) -> Subject:
+        """One that needs no first call: nobody is asked."""
+        subject = cls(name, _first=asyncio.Event())
+        subject._let_go()
+        return subject
 
     async def call(self, ask: Callable[[], Awaitable[Answer]]) -> Answer | Failed:
         """What came of asking. Limits of Inspect's and cancellation pass through."""
-        if not self.proven:
-            async with self._first:
-                if self.fatal is None and not self.proven:
-                    answered = await self._try(ask)
-                    self.proven = self.fatal is None
-                    return answered
+        if self._first is None:
+            self._first = asyncio.Event()
+            timer = asyncio.get_running_loop().call_later(_REFUSED_WITHIN, self._let_go)
+            try:
+                return await self._try(ask)
+            finally:
+                timer.cancel()
+                self._let_go()
+        await self._first.wait()
         return self.fatal if self.fatal is not None else await self._try(ask)
+
+    def _let_go(self) -> None:
+        assert self._first is not None  # set by whoever calls this
+        self._first.set()
 
     async def _try(self, ask: Callable[[], Awaitable[Answer]]) -> Answer | Failed:
         # Told, not raised: Inspect renders a traceback for each raised error, at a fifth of a second of CPU.
