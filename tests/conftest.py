@@ -151,7 +151,7 @@ class Project:
         for name in ("_HAS_OPENAI", "_HAS_ANTHROPIC"):
             self.monkeypatch.setattr(f"inspect_ai.model._assistant_internal.{name}", True)
         # Inspect would wait some seconds before it asks again.
-        self.monkeypatch.setattr("inspect_ai.model.ModelAPI.retry_wait", lambda api: wait_none())
+        self.monkeypatch.setattr("pytest_alignbench.models._BACK_OFF", wait_none())
         self.write("conftest.py", SPARE_PACKAGES)
         self.settings(settings)
 

@@ -32,6 +32,7 @@ from inspect_ai.model import (
 )
 from tenacity import RetryError, wait_none
 
+from pytest_alignbench.models import bind_retries
 from server import (
     HOSTILE_TEXT,
     FaultyServer,
@@ -75,9 +76,16 @@ Connect = Callable[..., Model]
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
     """A real client for the server, which waits no time between Inspect's retries."""
+    monkeypatch.setattr("pytest_alignbench.models._BACK_OFF", wait_none())
 
     def connect(
-        server: FaultyServer, name: str, *, inspect_retries: int | None = 0, sdk_retries: int = 0, **settings: Any
+        server: FaultyServer,
+        name: str,
+        *,
+        inspect_retries: int | None = 0,
+        sdk_retries: int = 0,
+        bound: bool = True,
+        **settings: Any,
     ) -> Model:
         for variable in ("ANTHROPIC_AUTH_TOKEN", "INSPECT_EVAL_MODEL_BASE_URL"):
             monkeypatch.delenv(variable, raising=False)  # both would win over what follows
@@ -86,7 +94,10 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
         arguments = settings.pop("arguments", {})
         config = GenerateConfig(max_retries=inspect_retries, **settings)
         model = get_model(name, config=config, memoize=False, max_retries=sdk_retries, **arguments)
-        monkeypatch.setattr(model.api, "retry_wait", wait_none)
+        if bound:
+            bind_retries(model)
+        else:
+            monkeypatch.setattr(model.api, "retry_wait", wait_none)
         return model
 
     return connect
@@ -125,6 +136,16 @@ def test_answers_with_usage_and_the_served_model(connect: Connect, name: str) ->
     assert (output.completion, output.stop_reason, output.model) == ("Paris", "stop", "m-2")
     assert output.usage is not None
     assert (output.usage.input_tokens, output.usage.output_tokens) == (11, 7)
+
+
+@pytest.mark.parametrize("name", ONE_REQUEST)
+def test_a_provider_that_says_when_to_come_back_is_not_asked_before(connect: Connect, name: str) -> None:
+    with FaultyServer(fails_first(1, failure=rate_limited(retry_after=1), then=answering("Paris"))) as server:
+        model = connect(server, name, inspect_retries=1)
+        asked = time.monotonic()
+        assert answer(model).completion == "Paris"
+        assert time.monotonic() - asked >= 1.0, "our own back-off would have waited no time at all"
+        assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import re
 import warnings
 from collections.abc import Mapping
@@ -44,7 +45,7 @@ from inspect_ai.model import (
     modelapi,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
-from tenacity import RetryError
+from tenacity import RetryCallState, RetryError, wait_exponential_jitter
 
 from pytest_alignbench.budgets import Budget, BudgetError, Purse
 from pytest_alignbench.claims import Claim
@@ -76,13 +77,61 @@ def usable(name: str) -> Model:
     except Exception as fault:
         said = re.sub(r"\[/?[a-z]+\]", "", str(fault)).removeprefix("ERROR: ")  # Inspect marks them up for the terminal
         raise ModelError(f"model {name!r} cannot be used: {one_line(said, limit=300)}") from fault
-    retried = model.api.should_retry
+    bind_retries(model)
+    _count_calls(model)
+    return model
+
+
+_BACK_OFF = wait_exponential_jitter(1, max=60, exp_base=3, jitter=1)  # the name of the first one has changed
+"""About 1, 3, 9 and 27 seconds: with five attempts, an outage of half a minute is outlasted. Inspect's own begins at 3."""
+_LONGEST_WAIT = 120.0
+"""Seconds that a provider may ask us to wait."""
+
+
+def bind_retries(model: Model) -> None:
+    """What cannot succeed is not tried again, a broken connection always is, and a provider's Retry-After is kept to."""
+    decide = model.api.should_retry
 
     def should_retry(ex: Exception) -> bool | RetryDecision:
-        return False if isinstance(ex, BudgetError) or hopeless(ex) is not None else retried(ex)
+        if isinstance(ex, BudgetError) or hopeless(ex) is not None:
+            return False
+        decided = decide(ex)
+        return RetryDecision.transient() if not decided and _broke_off(ex) else decided
+
+    def wait(state: RetryCallState) -> float:
+        fault = state.outcome.exception() if state.outcome is not None else None
+        decided = decide(fault) if isinstance(fault, Exception) else None
+        asked = decided.retry_after if isinstance(decided, RetryDecision) else None
+        # Those that were told the same time must not all come back at that time.
+        return min(asked, _LONGEST_WAIT) + random.uniform(0, 0.5) if asked is not None else _BACK_OFF(state)
 
     model.api.should_retry = should_retry  # type: ignore[method-assign]
-    return model
+    model.api.retry_wait = lambda: wait  # type: ignore[method-assign]
+
+
+def _broke_off(fault: BaseException | None) -> bool:
+    """A connection that was reset or closed, in the words of any HTTP client; some clients pass it on as it is."""
+    while fault is not None:
+        names = {kind.__name__ for kind in type(fault).__mro__}
+        if names & {"ConnectionError", "TransportError", "ClientConnectionError"}:
+            return True
+        fault = fault.__cause__
+    return False
+
+
+def _count_calls(model: Model) -> None:
+    """Each attempt of a call is counted where its sample can be told: an observation says how many it took."""
+    ask = model.api.generate
+
+    async def generate(
+        input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput | tuple[ModelOutput | Exception, ModelCall]:
+        play = PLAY.get()
+        if play is not None:
+            play.calls += 1
+        return await ask(input, tools, tool_choice, config)
+
+    model.api.generate = generate  # type: ignore[method-assign]
 
 
 def meter(model: Model, purse: Purse) -> None:
@@ -209,6 +258,8 @@ class Play:
     truth: bool | None = None
     """Whether the reply at hand exhibits the behaviour: drawn by the model, read by the simulated grader."""
     step: int = 0
+    calls: int = 0
+    """Requests made for it so far, retries and a grader's among them."""
 
 
 PLAY: ContextVar[Play | None] = ContextVar("alignbench_play", default=None)

@@ -70,6 +70,8 @@ class Observation(BaseModel):
     """The model that the provider says answered."""
     input_tokens: int = 0
     output_tokens: int = 0
+    calls: int = 1
+    """Requests that it took, retries among them."""
     sample: str = ""
     """Inspect's uuid of the sample: finds the transcript in the log."""
 

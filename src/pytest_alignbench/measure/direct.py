@@ -136,6 +136,8 @@ class DirectLane:
         job = asking.job
         prompt, condition = job.planned[id, epoch]
         model = self._models(job.experiment.model)
+        play = play_of(job.experiment.claim, metadata(condition, prompt)[MARK], epoch)
+        PLAY.set(play)
         output, score = await self._answer(job, asking.config, model, id, epoch)
         exhibits, exclusion, reason, label = said_by(score)
         answered = Answered(id, epoch, prompt, condition, output, score)
@@ -155,6 +157,7 @@ class DirectLane:
                 served=output.model or str(model),
                 input_tokens=usage.input_tokens if usage is not None else 0,
                 output_tokens=usage.output_tokens if usage is not None else 0,
+                calls=play.calls,
                 sample=answered.uuid,
             ),
         )
@@ -165,8 +168,6 @@ class DirectLane:
         """What the model said, and what the scorer made of it."""
         claim = job.experiment.claim
         prompt, condition = job.planned[id, epoch]
-        told = metadata(condition, prompt)
-        PLAY.set(play_of(claim, told[MARK], epoch))
         subject = self._subjects.setdefault(job.experiment.model, Subject(job.experiment.model))
         asked = messages(prompt)
         given: ModelOutput | Failed = await subject.call(lambda: model.generate(list(asked), config=config))
@@ -180,7 +181,7 @@ class DirectLane:
             messages=[*asked, *(choice.message for choice in given.choices[:1])],
             target=Target(prompt.target),
             output=given,
-            metadata=told,
+            metadata=metadata(condition, prompt),
         )
         try:
             return given, await scored(claim, _NOBODY, state, state.target)

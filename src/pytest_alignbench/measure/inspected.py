@@ -31,7 +31,7 @@ from pytest_alignbench.measure.desk import Desk
 from pytest_alignbench.measure.experiments import Experiment, needs_grader, scorer_of, slug
 from pytest_alignbench.measure.jobs import STOPPED, Calibrating, Job
 from pytest_alignbench.measure.samples import MARK, inspect_sample, sample_id
-from pytest_alignbench.measure.scoring import FAILED, Plays, inspect_scorer, observation_of_sample, play_of
+from pytest_alignbench.measure.scoring import CALLS, FAILED, Plays, inspect_scorer, observation_of_sample, play_of
 from pytest_alignbench.measure.subjects import Failed, Subject
 from pytest_alignbench.models import PLAY
 from pytest_alignbench.text import one_line
@@ -329,7 +329,8 @@ def _ask(experiment: Experiment, subject: Subject, plays: Plays) -> Solver:
             )
             if isinstance(asked, Failed):
                 state.metadata[FAILED] = [asked.exclusion.value, asked.why]
-                return state
+                asked = state
+            asked.metadata[CALLS] = plays[state.uuid].calls
             return asked
 
         return solve

@@ -29,6 +29,9 @@ _KEPT_REPLY = 20_000
 FAILED = "alignbench:failed"
 """The key in a sample's metadata under which a failed call leaves what it is excluded for, and why."""
 
+CALLS = "alignbench:calls"
+"""The key in a sample's metadata under which the solver leaves how many requests it took."""
+
 Plays = dict[str, Play]
 """Sample -> what a simulated model knows of it: Inspect scores a sample in another context than it solves it in."""
 
@@ -95,6 +98,7 @@ def observation_of_sample(claim: Claim, sample: EvalSample, model: Model) -> Obs
         served=sample.output.model or str(model),
         input_tokens=sum(u.input_tokens for u in usage),
         output_tokens=sum(u.output_tokens for u in usage),
+        calls=int(sample.metadata.get(CALLS, 1)),
         sample=sample.uuid or "",
     )
 
@@ -111,6 +115,7 @@ def observation(
     served: str,
     input_tokens: int,
     output_tokens: int,
+    calls: int,
     sample: str,
 ) -> Observation:
     return Observation(
@@ -128,6 +133,7 @@ def observation(
         served_model=_storable(served),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
+        calls=calls,
         sample=sample,
     )
 
