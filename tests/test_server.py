@@ -319,7 +319,8 @@ def test_an_empty_account_looks_like_a_rate_limit_only_at_openai(
     sdk_retries: int,
 ) -> None:
     with FaultyServer(lambda request: replace(quota_exhausted(request), headers=SOON)) as server:
-        raised = failure(connect(server, name, inspect_retries=inspect_retries, sdk_retries=sdk_retries))
+        model = connect(server, name, inspect_retries=inspect_retries, sdk_retries=sdk_retries, bound=False)
+        raised = failure(model)
         attempts = 1 + inspect_retries * inspect_asks_again
         assert len(server.requests) == attempts * (1 + sdk_retries * sdk_asks_again)
     assert raised.__class__.__name__ == error
