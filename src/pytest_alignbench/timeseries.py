@@ -23,15 +23,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 from statsmodels.stats.meta_analysis import combine_effects
 
-from pytest_alignbench.estimates import INTERVAL_LEVEL, Interval, best_upper, clustered_mean
+from pytest_alignbench.estimates import INTERVAL_LEVEL, Interval, best_upper, clustered_se
 
 Floats = NDArray[np.float64]
 
 FEWEST_VERSIONS = 5
 """For a trend. Four points that rise throughout do so by chance in one of twelve orders."""
 
-FEWEST_NIGHTS = 6
-"""For a step: three on each side."""
+_LEAST = 3
+"""Nights on each side of a step."""
+
+FEWEST_NIGHTS = 2 * _LEAST
+"""For a step."""
 
 DECISION = 8.0
 """h of the CUSUM, in standard deviations of a night."""
@@ -41,6 +44,10 @@ SLACK = 0.5
 
 SPLIT_ALPHA = 0.01
 """Two-sided level of a split, over all places where it may be."""
+
+
+_NOTHING = 1e-12
+"""A spread that is a rounding error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +95,7 @@ def trend(y: ArrayLike, families: Sequence[Hashable]) -> Trend | None:
     values = _checked(y, families)
     if values.shape[1] < FEWEST_VERSIONS or len(set(families)) < 2:
         return None
-    return Trend(items=item_slope(values, families), versions=version_slope(version_levels(values)))
+    return Trend(items=item_slope(values, families), versions=version_slope(centred(values)))
 
 
 def item_slope(y: ArrayLike, families: Sequence[Hashable]) -> Slope:
@@ -96,8 +103,8 @@ def item_slope(y: ArrayLike, families: Sequence[Hashable]) -> Slope:
 
     `y`: (items, versions), NaN where unscored. Where all are scored it is the mean of the items' least-squares slopes;
     else items weigh as much as their versions are spread, which is regression with a level for each item. Standard error:
-    Liang & Zeger 1986 with G / (G - 1). Never narrower than what silence on as many items leaves open: few items that
-    move would make it so.
+    Liang & Zeger 1986 with G / (G - 1), and at least so much that the interval leaves open what silence on as many items
+    would: where few items move, the clustered error pretends to know more.
 
     Raises ValueError for a single family, an item without any value, or a version without one.
     """
@@ -113,25 +120,26 @@ def item_slope(y: ArrayLike, families: Sequence[Hashable]) -> Slope:
     slopes = np.divide(np.sum(place * np.nan_to_num(values), axis=1), weights, out=np.zeros(n), where=weights > 0)
     mean = float(np.sum(weights * slopes) / np.sum(weights))
     # each item's part of the weighted mean: these have its mean, and the clustered error of regression
-    found = clustered_mean(mean + weights * (slopes - mean) / weights.mean(), families)
+    error = clustered_se(mean + weights * (slopes - mean) / weights.mean(), families)
+    assert error is not None  # there are two families
+    quantile = float(special.stdtrit(groups - 1, 0.5 + INTERVAL_LEVEL / 2))
     unseen = best_upper(n=n, families=groups, alpha=(1 - INTERVAL_LEVEL) / 2) / (versions - 1)
-    half = max(unseen, 0.0 if found is None else (found[1][1] - found[1][0]) / 2)
-    p_value = 1.0 if found is None else found[2]
+    error = max(error, unseen / quantile)
     return Slope(
         value=mean,
-        ci_low=mean - half,
-        ci_high=mean + half,
-        statistic=math.copysign(float(-special.stdtrit(groups - 1, p_value / 2)), mean) if p_value < 1 else 0.0,
-        p_value=p_value,
+        ci_low=mean - quantile * error,
+        ci_high=mean + quantile * error,
+        statistic=mean / error,
+        p_value=float(2 * special.stdtr(groups - 1, -abs(mean) / error)),
         method=f"slope of {n} items in {groups} families, t({groups - 1})",
     )
 
 
-def version_levels(y: ArrayLike) -> Floats:
-    """The level of each version as far from the mean of all: (items, versions) -> (versions,).
+def centred(y: ArrayLike) -> Floats:
+    """The level of each point as far from the mean of all: (items, points) -> (points,).
 
-    An item that was not scored in a version counts in the others as far from its own mean, so that what is missing by
-    being hard moves nothing.
+    An item that was not scored at a point counts at the others as far from its own mean, so that items which are missing
+    because they are hard, say, move nothing.
     """
     values = np.asarray(y, dtype=np.float64)
     found: Floats = np.nanmean(values - np.nanmean(values, axis=1, keepdims=True), axis=0)
@@ -146,12 +154,12 @@ def version_slope(levels: Sequence[float] | Floats) -> Slope:
     fit = stats.linregress(np.arange(v, dtype=np.float64), np.asarray(levels, dtype=np.float64))
     half = float(special.stdtrit(v - 2, 0.5 + INTERVAL_LEVEL / 2)) * float(fit.stderr)
     value = float(fit.slope)
-    p_value = float(fit.pvalue) if fit.stderr > 0 or value != 0 else 1.0
+    p_value = float(fit.pvalue) if value != 0 else 1.0
     return Slope(
         value=value,
         ci_low=value - half,
         ci_high=value + half,
-        statistic=float(value / fit.stderr) if fit.stderr > 0 else math.copysign(math.inf, value) if value else 0.0,
+        statistic=value / max(float(fit.stderr), _NOTHING),
         p_value=p_value,
         method=f"regression on {v} versions, t({v - 2})",
     )
@@ -196,7 +204,9 @@ class Split:
     ci_high: float
     statistic: float
     p_value: float
-    """Times the number of places where the split could have been."""
+    """Two-sided, times `places`."""
+    places: int
+    """Where the split could have been."""
 
 
 def scores(levels: Sequence[float], *, resolution: float = 0.0) -> Floats:
@@ -206,7 +216,8 @@ def scores(levels: Sequence[float], *, resolution: float = 0.0) -> Floats:
     nights would make a chart with a false alarm every other week. Each night is held against all before it instead:
     U_n = probit( F_{n-2}( (x_n - mean) / s sqrt((n-1)/n) ) ) are independent and standard normal while nothing changes.
 
-    `resolution`: s is at least this: what one reply more or less makes. Source: Hawkins 1987, "Self-starting CUSUM charts
+    `resolution`: s is at least this: what one reply more or less makes. No night counts for more than brings the CUSUM to
+    its alarm, so that it takes a second one that agrees. Source: Hawkins 1987, "Self-starting CUSUM charts
     for location and scale"; Hawkins & Olwell 1998, chapter 7.
     """
     x = np.asarray(levels, dtype=np.float64)
@@ -214,14 +225,10 @@ def scores(levels: Sequence[float], *, resolution: float = 0.0) -> Floats:
     most = DECISION + SLACK
     for n in range(3, len(x) + 1):
         before = x[: n - 1]
-        spread = max(float(before.std(ddof=1)), resolution)
-        step = float(x[n - 1] - before.mean())
-        if spread == 0:
-            found[n - 1] = math.copysign(most, step) if step else 0.0
-            continue
-        t = abs(step) / spread * math.sqrt((n - 1) / n)
+        off = float(x[n - 1] - before.mean())
+        t = abs(off) / max(float(before.std(ddof=1)), resolution, _NOTHING) * math.sqrt((n - 1) / n)
         tail = max(float(special.stdtr(n - 2, -t)), 1e-300)
-        found[n - 1] = math.copysign(min(-float(special.ndtri(tail)), most), step)
+        found[n - 1] = math.copysign(min(-float(special.ndtri(tail)), most), off)
     return found
 
 
@@ -264,20 +271,38 @@ def alarms(levels: Sequence[float], *, resolution: float = 0.0) -> list[Alarm]:
 
 
 def split(levels: Sequence[float], *, resolution: float = 0.0, alpha: float = SPLIT_ALPHA) -> Split | None:
-    """The place where a series falls apart into two levels the most clearly; None if no place is clear enough.
+    """The clearest step of a series; None if none is clear enough. The same series gives the same answer.
 
-    The largest |t| of all places with three nights on each side, two-sided, times the number of these places (Bonferroni):
-    the same series gives the same answer. `resolution`: as for `scores`. Source: the deterministic t-test that Fleming et
-    al. 2023 ("Hunter", arXiv:2301.03034) put in place of the permutations of E-divisive (Matteson & James 2014).
+    Student's t-test at every place with three nights on each side, in the whole series and in windows of it: within the
+    whole alone, a rise that is taken back would be no step. The least p-value, two-sided, counts times the number of all
+    places (Bonferroni). `resolution`: as for `scores`.
+
+    Source: the t-test that Fleming et al. 2023 ("Hunter", arXiv:2301.03034) put in place of permutations; the windows of
+    Kovács et al. 2023 ("Seeded binary segmentation", Biometrika 110:249).
     """
     x = np.asarray(levels, dtype=np.float64)
-    places = range(FEWEST_NIGHTS // 2, len(x) - FEWEST_NIGHTS // 2 + 1)
+    windows = [(start, at, end) for start, end in _windows(len(x)) for at in range(start + _LEAST, end - _LEAST + 1)]
     best: Split | None = None
-    for at in places:
-        found = step(x[:at], x[at:], resolution=resolution, places=len(places))
-        if best is None or abs(found.statistic) > abs(best.statistic):
+    for start, at, end in windows:
+        found = step(x[start:at], x[at:end], resolution=resolution, places=len(windows), offset=start)
+        if best is None or (found.p_value, -abs(found.statistic)) < (best.p_value, -abs(best.statistic)):
             best = found
     return best if best is not None and best.p_value <= alpha else None
+
+
+def _windows(n: int) -> list[tuple[int, int]]:
+    """Parts of 0..n, each length some 0.7 times the last, each overlapping the next by half and more."""
+    found: dict[tuple[int, int], None] = {}
+    length, layer = float(n), 0
+    while length >= FEWEST_NIGHTS:
+        count = 2 * math.ceil(math.sqrt(2) ** layer) - 1
+        shift = (n - length) / (count - 1) if count > 1 else 0.0
+        for number in range(count):
+            start = number * shift
+            found[math.floor(start), min(n, math.ceil(start + length - 1e-9))] = None
+        layer += 1
+        length = n * math.sqrt(0.5) ** layer
+    return list(found)
 
 
 def splits(levels: Sequence[float], *, resolution: float = 0.0, alpha: float = SPLIT_ALPHA) -> list[Split]:
@@ -315,10 +340,10 @@ def step(
     value = float(sides[1].mean() - sides[0].mean())
     if df < 1:
         raise ValueError(f"{n} and {m} nights: their spread takes at least three in all")
-    spread = max(math.sqrt(sum(float(np.sum((side - side.mean()) ** 2)) for side in sides) / df), resolution)
-    error = spread * math.sqrt(1 / n + 1 / m)
+    spread = math.sqrt(sum(float(np.sum((side - side.mean()) ** 2)) for side in sides) / df)
+    error = max(spread, resolution, _NOTHING) * math.sqrt(1 / n + 1 / m)
     half = float(special.stdtrit(df, 0.5 + INTERVAL_LEVEL / 2)) * error
-    t = value / error if error > 0 else math.copysign(math.inf, value) if value else 0.0
+    t = value / error
     return Split(
         at=offset + n,
         value=value,
@@ -326,6 +351,7 @@ def step(
         ci_high=value + half,
         statistic=t,
         p_value=min(1.0, places * 2 * float(special.stdtr(df, -abs(t)))),
+        places=places,
     )
 
 

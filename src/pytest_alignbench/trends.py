@@ -168,24 +168,24 @@ def _drafts(rows: Sequence[Entry], settings: Settings) -> Iterator[Series]:
     for entry in rows:
         claims.setdefault(entry.claim, []).append(entry)
     for claim in sorted(claims):
-        listed: set[str] = set()
+        lineage_of: dict[str, str] = {}
         for lineage, versions in settings.lineages.items():
-            found = [
-                (name, [e for e in claims[claim] if name in (e.asked, e.model) or e.model == names[name]])
-                for name in versions
-            ]
-            listed.update(entry.model for _, of_version in found for entry in of_version)
+            found = [(name, [e for e in claims[claim] if _is(e, name, names[name])]) for name in versions]
+            lineage_of |= {entry.model: lineage for _, of_version in found for entry in of_version}
             if any(of_version for _, of_version in found):
                 yield _versions(claim, lineage, found)
         models: dict[str, list[Entry]] = {}
         for entry in claims[claim]:
             models.setdefault(entry.model, []).append(entry)
-        lineage_of = {names[name]: lineage for lineage, versions in settings.lineages.items() for name in versions}
         for model in sorted(models):
             if sum(map(_counts, models[model])) >= FEWEST_RUNS:
                 yield _nights(claim, lineage_of.get(model), models[model])
-            elif model not in listed:
+            elif model not in lineage_of:
                 yield _apart(claim, models[model])
+
+
+def _is(entry: Entry, name: str, resolved: str) -> bool:
+    return name in (entry.asked, entry.model) or entry.model == resolved
 
 
 def _resolved(name: str, settings: Settings) -> str:
@@ -270,18 +270,19 @@ def _series(
     absent: Sequence[str] = (),
 ) -> Series:
     points: list[Point] = []
-    before: Entry | None = None
     y, families = _table([entry for _, entry, _ in chosen])
-    column = 0
+    before: int | None = None
     for place, (name, entry, notes) in enumerate(chosen):
         why = _why_not(entry)
         breaks: tuple[str, ...] = ()
         step: Estimate | None = None
         if not why:
             if before is not None:
-                breaks = tuple(_differing(entry, before, served=kind == "nights"))
-                step = None if breaks else _step(y[:, [column, place]], families, entry)
-            before, column = entry, place
+                breaks = tuple(_differing(entry, chosen[before][1], served=kind == "nights"))
+                if not breaks:
+                    pair = [points[before], Point(name=name, entry=entry)]
+                    step = step_between(_stretch(pair, y[:, [before, place]], families, kind))
+            before = place
         said = (*([why] if why else []), *notes)
         points.append(Point(name=name, entry=entry, breaks=breaks, counts=not why, step=step, notes=said))
     return Series(
@@ -292,6 +293,21 @@ def _series(
         points=tuple(points),
         finding=_UNSAID,
         absent=tuple(absent),
+    )
+
+
+def _stretch(points: Sequence[Point], y: Floats, families: tuple[str, ...], kind: str) -> Stretch:
+    """Points that can be compared; scale and grader are those of the newest."""
+    newest = points[-1].entry
+    return Stretch(
+        names=tuple(point.name for point in points),
+        y=y,
+        families=families,
+        effects=tuple(point.entry.effect for point in points if point.entry.effect is not None),
+        rate=newest.unit == "rate",
+        good=newest.good,
+        calibration=None if newest.calibration is None else Calibration(**newest.calibration),
+        nights=kind == "nights",
     )
 
 
@@ -322,17 +338,7 @@ def _moved(series: Series, settings: Settings) -> Movement:
     if len(points) < 2:
         return Movement(kind="nothing", doubt=_alone(series, points))
     y, families = _table([point.entry for point in points])
-    newest = points[-1].entry
-    stretch = Stretch(
-        names=tuple(point.name for point in points),
-        y=y,
-        families=families,
-        effects=tuple(point.entry.effect for point in points if point.entry.effect is not None),
-        rate=newest.unit == "rate",
-        good=newest.good,
-        calibration=None if newest.calibration is None else Calibration(**newest.calibration),
-        nights=series.kind == "nights",
-    )
+    stretch = _stretch(points, y, families, series.kind)
     return movement(stretch, margin=settings.margin, alpha=settings.alpha)
 
 
@@ -361,12 +367,6 @@ def _table(entries: Sequence[Entry]) -> tuple[Floats, tuple[str, ...]]:
             for item, value in items.items():
                 y[place[item], column] = value
     return y, tuple(family_of.values())
-
-
-def _step(y: Floats, families: Sequence[str], entry: Entry) -> Estimate | None:
-    """From the first column to the second."""
-    calibration = None if entry.calibration is None else Calibration(**entry.calibration)
-    return step_between(y, families, rate=entry.unit == "rate", calibration=calibration)
 
 
 def _finding(series: Series, found: Movement, p: float | None, of: int, settings: Settings) -> Finding:
