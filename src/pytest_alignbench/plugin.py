@@ -592,8 +592,13 @@ def pytest_runtest_makereport(
     record = item.stash.get(_RECORD, None)
     if record is None or report.when == "teardown" or (report.when == "setup" and report.passed):
         return report
-    # One JSON string in ASCII: a surrogate, bytes or an enum in a report makes xdist lose it and still exit 0.
-    report.alignbench_record = json.dumps(record.model_dump(mode="json"))  # type: ignore[attr-defined]
+    if _worker(item.config) is None:
+        item.config.stash[_STATE].records[record.key] = record
+        report.alignbench_record = ""  # type: ignore[attr-defined]
+    else:
+        # One JSON string in ASCII: a surrogate, bytes or an enum in a report makes xdist lose it and still exit 0.
+        report.alignbench_record = json.dumps(record.model_dump(mode="json"))  # type: ignore[attr-defined]
+    del item.stash[_RECORD]  # pytest holds items to the end, and this is most of a session's memory
     made = item.stash.get(_VERDICT, None)
     failed_by_assertion = report.failed and call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
     if made is not None and made.inconclusive and failed_by_assertion:
@@ -628,13 +633,16 @@ class _Collector:
         self._state = state
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        packed = getattr(report, "alignbench_record", None)
-        if packed is not None:
+        packed: str | None = getattr(report, "alignbench_record", None)
+        if packed:
             from pytest_alignbench.history import Record
 
             record = Record.model_validate(json.loads(packed))
             self._state.records[record.key] = record
-        elif report.skipped:
+            report.alignbench_record = ""  # type: ignore[attr-defined]
+        if packed is not None:
+            return
+        if report.skipped:
             self._state.skipped.add(report.nodeid)
             self._state.unnamed += isinstance(report.longrepr, tuple) and report.longrepr[2].endswith(_NO_MODEL)
 

@@ -271,3 +271,4 @@ class _Child:
                 pipe.send(measurement.troubles)
                 return
             pipe.send(measured)
+            measurement.forget(measured.key)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pytest_alignbench.claims import Claim, Condition, InspectTask
 from pytest_alignbench.data import Prompt
@@ -40,6 +41,15 @@ class Calibrating:
         )
 
 
+class Counts(NamedTuple):
+    """Replies of a job."""
+
+    planned: int
+    done: int
+    kept: int
+    excluded: int
+
+
 @dataclass
 class Job:
     """One experiment of a run."""
@@ -58,6 +68,7 @@ class Job:
     calibrating: Calibrating | None = None
     looks: Looks | None = None
     admitted: float = 0.0
+    forgotten: Counts | None = None
 
     @classmethod
     def of(cls, experiment: Experiment, identity: str) -> Job:
@@ -72,6 +83,20 @@ class Job:
     @property
     def done(self) -> bool:
         return self.future.done()
+
+    @property
+    def counts(self) -> Counts:
+        if self.forgotten is not None:
+            return self.forgotten
+        excluded = sum(o.exhibits is None for o in self.seen.values())
+        return Counts(max(len(self.planned), len(self.seen)), len(self.seen), len(self.kept), excluded)
+
+    def forget(self) -> None:
+        """Somebody else has what came of it: all but the counts goes, the claim's data too where nobody else holds it."""
+        self.forgotten = self.counts
+        self.planned, self.seen, self.kept = {}, {}, {}
+        self.future = Future()
+        self.future.cancel()
 
     @property
     def outstanding(self) -> int:

@@ -84,15 +84,21 @@ class Measurement:
     def progress(self) -> Progress:
         with self._desk.lock:
             jobs = list(self._desk.jobs.values())
+            counts = [job.counts for job in jobs]
             return Progress(
-                planned=sum(max(len(job.planned), len(job.seen)) for job in jobs),
-                done=sum(len(job.seen) for job in jobs),
-                kept=sum(len(job.kept) for job in jobs),
-                excluded=sum(o.exhibits is None for job in jobs for o in job.seen.values()),
+                planned=sum(c.planned for c in counts),
+                done=sum(c.done for c in counts),
+                kept=sum(c.kept for c in counts),
+                excluded=sum(c.excluded for c in counts),
                 claims=len(jobs),
                 claims_done=sum(job.done for job in jobs),
                 seconds=time.monotonic() - self._started,
             )
+
+    def forget(self, key: str) -> None:
+        """What the experiment gave is held elsewhere, and need not be held here as well."""
+        with self._desk.lock:
+            self._desk.jobs[key].forget()
 
     @property
     def troubles(self) -> tuple[str, ...]:
