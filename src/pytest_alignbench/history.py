@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import os
 import platform
@@ -199,9 +200,7 @@ class History:
     def write(self, run: Run) -> str:
         """Stores the run and returns where. Raises HistoryError when it cannot be stored whole."""
         path = f"{self._root}/runs/{run.id}{_SUFFIX}"
-        # Python's own JSON on both ways: pydantic's refuses the lone surrogates that replies may hold.
-        body = json.dumps(run.model_dump(mode="json")).encode()
-        packed = gzip.compress(_sealed(body), mtime=0)
+        packed = _packed(run)
         try:
             if self._fs.exists(path):
                 raise HistoryError(f"run {run.id} is in the history already; a record is never changed")
@@ -390,8 +389,24 @@ def _some(names: Iterable[str], *, most: int = 10) -> str:
     return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
-def _sealed(body: bytes) -> bytes:
-    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+def _packed(run: Run) -> bytes:
+    """The run's JSON under its checksum, record by record: a large run as one value would take gigabytes to write.
+
+    Python's own JSON on both ways: pydantic's refuses the lone surrogates that replies may hold.
+    """
+    head = json.dumps(run.model_dump(mode="json", exclude={"records"}))
+    records = [json.dumps(record.model_dump(mode="json")).encode() for record in run.records]
+    parted = [part for record in records for part in (b", ", record)][1:]
+    body = [head[:-1].encode(), b', "records": [', *parted, b"]}"]
+    checksum = hashlib.sha256()
+    for part in body:
+        checksum.update(part)
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0) as file:
+        file.write(checksum.hexdigest().encode() + b"\n")
+        for part in body:
+            file.write(part)
+    return packed.getvalue()
 
 
 def _opened(sealed: bytes) -> bytes:

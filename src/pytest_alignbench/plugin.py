@@ -68,6 +68,8 @@ class _State:
     skipped: set[str] = field(default_factory=set)
     """Items that a mark or a fixture of the user's skipped: theirs is no missing record."""
     records: dict[str, Record] = field(default_factory=dict)
+    handed: dict[str, Record] = field(default_factory=dict)
+    """Item -> record, where both are in this process: it goes the way of the report, without being packed for it."""
     stored: str | None = None
     trouble: str | None = None
     """Why the run could not be stored."""
@@ -593,7 +595,7 @@ def pytest_runtest_makereport(
     if record is None or report.when == "teardown" or (report.when == "setup" and report.passed):
         return report
     if _worker(item.config) is None:
-        item.config.stash[_STATE].records[record.key] = record
+        item.config.stash[_STATE].handed[item.nodeid] = record
         report.alignbench_record = ""  # type: ignore[attr-defined]
     else:
         # One JSON string in ASCII: a surrogate, bytes or an enum in a report makes xdist lose it and still exit 0.
@@ -626,6 +628,12 @@ def pytest_report_teststatus(
     return word.lower(), "?", (word, {"yellow": True})
 
 
+def _unpacked(packed: str) -> Record:
+    from pytest_alignbench.history import Record
+
+    return Record.model_validate(json.loads(packed))
+
+
 class _Collector:
     """Takes the records out of the reports as they arrive, in the process that writes history."""
 
@@ -634,15 +642,11 @@ class _Collector:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         packed: str | None = getattr(report, "alignbench_record", None)
-        if packed:
-            from pytest_alignbench.history import Record
-
-            record = Record.model_validate(json.loads(packed))
+        if packed is not None:
+            record = self._state.handed.pop(report.nodeid, None) or _unpacked(packed)
             self._state.records[record.key] = record
             report.alignbench_record = ""  # type: ignore[attr-defined]
-        if packed is not None:
-            return
-        if report.skipped:
+        elif report.skipped:
             self._state.skipped.add(report.nodeid)
             self._state.unnamed += isinstance(report.longrepr, tuple) and report.longrepr[2].endswith(_NO_MODEL)
 
