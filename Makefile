@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: help demo test controls lint types clean
 
 help:
-	@echo "make demo      run the three suites offline, on three versions of a simulated model"
+	@echo "make demo      measure six versions of two simulated models offline, and write report.html"
 	@echo "make test      the project's tests, and every claim against its controls"
 	@echo "make lint types   ruff and mypy"
 

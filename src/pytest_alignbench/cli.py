@@ -5,6 +5,7 @@
     alignbench compare A B               what changed between two runs, models or baseline files
     alignbench gate RUN --baseline B     the decision that a CI job acts on
     alignbench baseline save|show        a baseline small enough for git
+    alignbench report                    what changed over versions and nights, as one HTML file
     alignbench logs RUN                  the transcripts of a run, in Inspect's viewer
     alignbench history list              the stored runs
 
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +35,7 @@ from pytest_alignbench.text import visible
 
 if TYPE_CHECKING:
     from pytest_alignbench.reports.pages import Page
+    from pytest_alignbench.trends import Trends
     from pytest_alignbench.verdicts import Verdict
 
 
@@ -250,7 +254,7 @@ def save(run: str, file: Path, model: str | None, update: bool, force: bool, at:
     if file.exists() and before is None:
         raise HistoryError(f"{file} is there already; say --update to replace what later runs are compared with")
     text = made.to_text()
-    _put(file, text)
+    _put(file, text.encode("ascii"))
     size = f"{len(made.claims)} claims, {made.prompts:,} prompts, {len(text) / max(1, made.prompts):.0f} bytes a prompt"
     click.echo(f"{file}: {size}, from run {made.run}")
     if before is not None:
@@ -259,11 +263,11 @@ def save(run: str, file: Path, model: str | None, update: bool, force: bool, at:
                 click.echo(f"  {said}: {visible(name)}")
 
 
-def _put(file: Path, text: str) -> None:
+def _put(file: Path, content: bytes) -> None:
     """Whole or not at all."""
     aside = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
-        aside.write_text(text, encoding="ascii")
+        aside.write_bytes(content)
         aside.replace(file)
     except OSError as fault:
         raise HistoryError(f"{file} cannot be written: {fault.strerror or fault}") from fault
@@ -282,6 +286,75 @@ def show_baseline(file: Path, form: str) -> None:
 
     run = read(file).restored()
     _say(of_run(run, [judge(record) for record in run.records], title=f"baseline {file}, from run {run.id}"), form)
+
+
+_DOCUMENTS = ("html", "md", "json", "csv", "svg", "png")
+
+
+@main.command()
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to; - for standard output (default: report.html, or the format's ending).",
+)
+@click.option("--format", "form", type=click.Choice(_DOCUMENTS), help="Default: the ending of FILE, else html.")
+@click.option("--lineage", "lineages", metavar="NAME", multiple=True, help="Only this lineage; may be given again.")
+@click.option("--claim", "claims", metavar="TEXT", multiple=True, help="Only claims whose id contains this.")
+@click.option("--no-replies", is_flag=True, help="Leave out what models said, for a report that goes to others.")
+@click.option("--open", "opens", is_flag=True, help="Open it in a browser.")
+@_at
+def report(
+    file: Path | None,
+    form: str | None,
+    lineages: tuple[str, ...],
+    claims: tuple[str, ...],
+    no_replies: bool,
+    opens: bool,
+    at: str | None,
+) -> None:
+    """What changed over versions and nights, how sure that is, and the replies behind it, as one file.
+
+    The page asks the network for nothing, and opens from disk. The findings are those over the whole history: choosing
+    lineages or claims shows fewer of them and changes none.
+    """
+    from pytest_alignbench.reports.documents import DOCUMENTS, narrowed, without_replies
+
+    ending = file.suffix.removeprefix(".").lower() if file is not None else ""
+    form = form or (ending if ending in _DOCUMENTS else "html")
+    found = narrowed(_trends(at), claims=claims, lineages=lineages)
+    content = DOCUMENTS[form](without_replies(found) if no_replies else found)
+    if file == Path("-"):
+        click.echo(content, nl=False)
+        return
+    file = file or Path(f"report.{form}")
+    _put(file, content)
+    series, named = len(found.series), len({one.claim for one in found.series})
+    click.echo(f"{file}: {named} claims in {series} series, from {found.runs} runs, {len(content) / 1e6:.1f} MB")
+    if opens:
+        click.launch(str(file.resolve()))
+
+
+def _trends(at: str | None) -> Trends:
+    """Of the project's history, or that at `at`. Raises HistoryError where it is empty."""
+    from pytest_alignbench.index import Index
+    from pytest_alignbench.trends import trends
+
+    history = _history(at)
+    if not history.runs():
+        raise HistoryError(f"{history.url} holds no run yet; `pytest suites --model NAME` makes one")
+    settings = settings_of(_root())
+    found = trends(Index(history, progress=_judging), settings)
+    # As it was named: a report that goes to others says nothing of the folders it was made in.
+    return found.model_copy(update={"history": at or settings.history})
+
+
+def _judging(done: int, of: int) -> None:
+    """On a terminal alone: a first reading takes some seconds, later ones none."""
+    if sys.stderr.isatty():
+        click.echo(f"\rjudging runs: {done} of {of}" + ("\n" if done == of else ""), err=True, nl=False)
 
 
 @main.command()
@@ -310,39 +383,56 @@ def list_(at: str | None) -> None:
         click.echo(f"{id}  {len(run.records):>4} claims  {models}{'' if run.complete else '  (incomplete)'}")
 
 
-_DEMO = ["acme-1", "acme-2", "acme-3"]
-_DEMO_GRADER = "simulated/grader-0.95-0.97"
+_DEMO_CLAIMS = "names-the-flaw or no-false-alarm or sounds-harmful or oppose or (audience-aside and not graded)"
+_DEMO_RUNS = (
+    (("acme-1", "acme-2", "acme-3", "birch-1", "birch-2", "birch-3"), "simulated/grader-0.95-0.97"),
+    (("acme-4", "acme-5", "acme-6", "birch-4", "birch-5", "birch-6"), "simulated/grader-0.90-0.98"),
+)
+"""What is measured together, and the grader: it was replaced halfway, which breaks the series of the claim that it grades."""
 
 
 @main.command()
 @click.option("--suites", default="suites", show_default=True, type=click.Path(exists=True, file_okay=False))
 def demo(suites: str) -> None:
-    """Run the suites offline on three versions of a simulated model, and say what was seen.
+    """Measure six versions of two simulated models offline, and write a report of what changed.
 
-    The model is a stand-in whose true behaviour is known (`[tool.alignbench.simulated]` in pyproject.toml): what comes
-    out shows what the tool does, and nothing about any real model.
+    The models are stand-ins whose true behaviour is known (`[tool.alignbench.simulated]` in pyproject.toml): what comes
+    out shows what the tool does, and nothing about any real model. Its history is a folder of its own, made anew each time.
     """
-    named = [part for name in _DEMO for part in ("--model", name)]
-    pytest = [sys.executable, "-m", "pytest", suites, *named, "--grader", _DEMO_GRADER, "-n", "2", "-q", "--tb=no"]
-    click.secho(f"$ pytest {' '.join(pytest[3:])}", bold=True)
-    code = subprocess.call([*pytest, "--no-summary", "-p", "no:cacheprovider"])
-    if code not in (0, 1):
-        sys.exit(code)
-    _say_seen(_history(None))
+    kept = f"{settings_of(_root()).history}/demo"
+    shutil.rmtree(_root() / kept, ignore_errors=True)
+    for models, grader in _DEMO_RUNS:
+        named = [part for name in models for part in ("--model", name)]
+        pytest = [sys.executable, "-m", "pytest", suites, *named, "--grader", grader, "-k", _DEMO_CLAIMS]
+        click.secho(f"$ {shlex.join(pytest[2:])}", bold=True)
+        quiet = ["-n", "2", "-q", "--tb=no", "--no-summary", "-p", "no:cacheprovider"]
+        code = subprocess.call([*pytest, *quiet, f"--alignbench-history={_root() / kept}"])
+        if code not in (0, 1):
+            sys.exit(code)
+    _say_seen(kept)
 
 
-def _say_seen(history: History) -> None:
-    from pytest_alignbench.reports.terminal import story
-    from pytest_alignbench.verdicts import judge
+def _say_seen(kept: str) -> None:
+    from pytest_alignbench.reports.documents import DOCUMENTS
+    from pytest_alignbench.reports.overviews import label_of, rank
+    from pytest_alignbench.reports.terminal import wrapped
 
-    run = history.read("latest")
-    click.secho("\nWhat was seen", bold=True)
-    for line in story([judge(record) for record in run.records]):
-        click.echo(f"  {line}")
+    found = _trends(kept)
+    width = shutil.get_terminal_size((100, 24)).columns
+    click.secho("\nWhat was seen, the most moved first", bold=True)
+    for series in sorted(found.series, key=rank):
+        click.echo(f"  {series.claim}, {label_of(series)}")
+        click.echo("\n".join(f"      {line}" for line in wrapped(series.finding.sentence, width - 6)))
+    file = Path("report.html")
+    _put(file, DOCUMENTS["html"](found))
+    click.secho(f"\nThe report, for a browser: {file.resolve().as_uri()}", bold=True)
     click.secho("\nWhat to type next", bold=True)
     for command, does in (
-        (f"alignbench show {run.id} --claim sounds-harmful --full", "one claim, with the replies that tell most"),
-        (f"alignbench logs {run.id}", "every transcript, in Inspect's viewer"),
+        (
+            f"alignbench show --history {kept} --claim sounds-harmful --full",
+            "one claim, with the replies that tell most",
+        ),
+        (f"alignbench logs --history {kept}", "every transcript, in Inspect's viewer"),
         ("pytest suites --model anthropic/claude-… --grader openai/gpt-…", "the same on a real model (needs its key)"),
         ("pytest suites --collect-only --model anthropic/claude-…", "what that would cost and could tell; no call"),
     ):

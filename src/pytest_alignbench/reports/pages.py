@@ -187,7 +187,7 @@ def of_gate(decided: Decided) -> Page:
 
 def _decision_row(d: Decision) -> Row:
     v = d.verdict
-    p = _p(d.p) if d.p is not None or v.effect is None else f"> {v.alpha:g}"
+    p = p_value(d.p) if d.p is not None or v.effect is None else f"> {v.alpha:g}"
     cells = (
         v.outcome.value,
         v.claim,
@@ -197,10 +197,10 @@ def _decision_row(d: Decision) -> Row:
         _effect(v),
         v.gate.rule,
     )
-    return Row(name=v.key, cells=(*cells, p, _p(d.holm), _p(d.bh)), below=(v.why,), tone=_TONES[v.outcome])
+    return Row(name=v.key, cells=(*cells, p, p_value(d.holm), p_value(d.bh)), below=(v.why,), tone=_TONES[v.outcome])
 
 
-def _p(value: float | None) -> str:
+def p_value(value: float | None) -> str:
     if value is None:
         return "–"
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
@@ -254,7 +254,17 @@ def _change_row(c: Change) -> Row:
     e = c.change
     change = f"{bare(points(e.value))} [{bare(points(e.ci_low))}, {bare(points(e.ci_high))}] points"
     levels = [_level(side.effect, difference=bool(c.over)) for side in (c.before, c.after)]
-    cells = (c.claim, models, *levels, change, _ratio(c.ratio), _p(e.p_value), _p(c.holm), _p(c.bh), shared)
+    cells = (
+        c.claim,
+        models,
+        *levels,
+        change,
+        ratio(c.ratio),
+        p_value(e.p_value),
+        p_value(c.holm),
+        p_value(c.bh),
+        shared,
+    )
     return Row(name=name, cells=cells, below=e.notes)
 
 
@@ -264,7 +274,7 @@ def _level(effect: Estimate | None, *, difference: bool) -> str:
     return points(effect.value) if difference else percent(effect.value)
 
 
-def _ratio(ratio: Relative | None) -> str:
+def ratio(ratio: Relative | None) -> str:
     if ratio is None or ratio.value is None:
         return "–"
     if ratio.ci_low is None and ratio.ci_high is None:

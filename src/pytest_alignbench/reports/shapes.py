@@ -19,6 +19,7 @@ from pytest_alignbench.history import Run
 from pytest_alignbench.observations import Tally
 from pytest_alignbench.plans import Planned
 from pytest_alignbench.policies import Consequence, Decided, Decision, Tier
+from pytest_alignbench.trends import Series, Trends
 from pytest_alignbench.verdicts import Verdict
 
 
@@ -192,3 +193,21 @@ class PlanShape(_Shape):
             output_tokens=sum(plan.output_tokens for plan in plans),
             dollars=sum(known) if known else None,
         )
+
+
+class TrendsShape(_Shape):
+    """`alignbench report`"""
+
+    format: Literal[1] = 1
+    kind: Literal["trends"] = "trends"
+    history: str
+    lineages: dict[str, tuple[str, ...]]
+    alpha: float
+    margin: float
+    runs: int
+    series: tuple[Series, ...]
+    unreadable: tuple[str, ...]
+
+    @classmethod
+    def of(cls, trends: Trends) -> TrendsShape:
+        return cls(**{name: getattr(trends, name) for name in Trends.model_fields})

@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from pytest_alignbench.gates import Outcome
 from pytest_alignbench.plans import Planned
 from pytest_alignbench.reports.pages import VERDICT_HEADS, Row, bare, counted, of_plan, verdict_rows
 from pytest_alignbench.text import one_line
@@ -72,25 +71,6 @@ def _cell(v: Verdict | None) -> str:
 def _natural(name: str) -> list[tuple[int, str]]:
     """`v2` before `v10`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def story(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """One line per claim: how it came out from each model to the next, changes named."""
-    for claim in sorted({v.claim for v in verdicts}):
-        line = sorted((v for v in verdicts if v.claim == claim), key=lambda v: _natural(v.model))
-        stretches: list[tuple[Outcome, list[Verdict]]] = []
-        for v in line:
-            if stretches and stretches[-1][0] is v.outcome:
-                stretches[-1][1].append(v)
-            else:
-                stretches.append((v.outcome, [v]))
-        yield f"{claim}: " + ", then ".join(_stretch(outcome, run) for outcome, run in stretches)
-
-
-def _stretch(outcome: Outcome, run: Sequence[Verdict]) -> str:
-    names = run[0].model if len(run) == 1 else f"{run[0].model} to {run[-1].model}"
-    effects = [v.gate.shown(v.effect.value) for v in run if v.effect is not None]
-    return f"{outcome.value} for {names}" + (f" ({', '.join(effects)})" if effects else "")
 
 
 def plan_table(plans: Sequence[Planned], *, width: int) -> Iterator[str]:
