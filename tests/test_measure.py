@@ -78,7 +78,7 @@ class Measuring:
 
     @property
     def logs(self) -> list[EvalLog]:
-        return [read_eval_log(str(file)) for file in sorted(self.folder.glob("*.eval"))]
+        return [read_eval_log(str(file)) for file in sorted(self.folder.glob("*.*"))]
 
 
 def by_prompt(measured: Measured) -> dict[str, Observation]:

@@ -162,13 +162,16 @@ class DirectLane:
             ),
         )
 
+    def _subject(self, model: str) -> Subject:
+        return self._subjects.setdefault(model, Subject(model))
+
     async def _answer(
         self, job: Job, config: GenerateConfig, model: Model, id: str, epoch: int
     ) -> tuple[ModelOutput, Score]:
         """What the model said, and what the scorer made of it."""
         claim = job.experiment.claim
         prompt, condition = job.planned[id, epoch]
-        subject = self._subjects.setdefault(job.experiment.model, Subject(job.experiment.model))
+        subject = self._subject(job.experiment.model)
         asked = messages(prompt)
         given: ModelOutput | Failed = await subject.call(lambda: model.generate(list(asked), config=config))
         if isinstance(given, Failed):
@@ -190,5 +193,5 @@ class DirectLane:
             return given, Score.unscored(reason=Exclusion.LIMIT.value, explanation=why)
 
 
-_NOBODY = Subject.proven("")
+_NOBODY = Subject.nobody()
 """Through whom a scorer is asked that asks no model."""

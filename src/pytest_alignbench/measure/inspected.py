@@ -172,7 +172,7 @@ class InspectLane(TaskSource):
         """Through whom the claim's scorer is asked: its grader, which can be refused too, or nobody."""
         name = self._desk.instrument.grader if needs_grader(claim) else None
         if name is None:
-            return Subject.proven("")
+            return Subject.nobody()
         return self._subjects.setdefault(name, Subject(name))
 
     def _calibration(self, job: Job, roles: Mapping[str, Model] | None) -> list[Task]:

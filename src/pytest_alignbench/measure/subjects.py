@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from inspect_ai.log import transcript
@@ -39,32 +39,29 @@ class Subject:
 
     name: str
     fatal: Failed | None = None
-    _first: asyncio.Event | None = None
+    _begun: bool = False
+    _first: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the first call has come back, or is long enough under way."""
 
     @classmethod
-    def proven(cls, name: str) -> Subject:
-        """One that needs no first call: nobody is asked."""
-        subject = cls(name, _first=asyncio.Event())
-        subject._let_go()
+    def nobody(cls) -> Subject:
+        """In place of a grader, where none is asked."""
+        subject = cls("", _begun=True)
+        subject._first.set()
         return subject
 
     async def call(self, ask: Callable[[], Awaitable[Answer]]) -> Answer | Failed:
         """What came of asking. Limits of Inspect's and cancellation pass through."""
-        if self._first is None:
-            self._first = asyncio.Event()
-            timer = asyncio.get_running_loop().call_later(_REFUSED_WITHIN, self._let_go)
+        if not self._begun:
+            self._begun = True
+            timer = asyncio.get_running_loop().call_later(_REFUSED_WITHIN, self._first.set)
             try:
                 return await self._try(ask)
             finally:
                 timer.cancel()
-                self._let_go()
+                self._first.set()
         await self._first.wait()
         return self.fatal if self.fatal is not None else await self._try(ask)
-
-    def _let_go(self) -> None:
-        assert self._first is not None  # set by whoever calls this
-        self._first.set()
 
     async def _try(self, ask: Callable[[], Awaitable[Answer]]) -> Answer | Failed:
         # Told, not raised: Inspect renders a traceback for each raised error, at a fifth of a second of CPU.
