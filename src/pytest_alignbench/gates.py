@@ -182,15 +182,14 @@ class Gate(ABC):
             return Judgement(
                 outcome=Outcome.INCONCLUSIVE, effect=None, why="no reply could be scored in " + _list(self.uses)
             )
-        low, high = self._filled(evidence, highest=False), self._filled(evidence, highest=True)
-        upward = self.effect(high, alpha=evidence.alpha) or effect
-        downward = self.effect(low, alpha=evidence.alpha) or effect
-        if all(self.holds(e) for e in (effect, upward, downward)):
+        missing = any(o.exhibits is None for o in evidence.observations)
+        worst = [self._filled(evidence, highest=highest) for highest in (True, False)] if missing else []
+        if all(self.holds(self.effect(e, alpha=evidence.alpha) or effect) for e in worst) and self.holds(effect):
             if self.refutes_only:
                 why = f"within the limit, but this claim can only be refuted: {self._said(effect)} confirms nothing"
                 return Judgement(outcome=Outcome.INCONCLUSIVE, effect=effect, why=why)
             return Judgement(outcome=Outcome.HOLDS, effect=effect, why=f"{self._said(effect)} is within the limit")
-        strictly = [self.effect(e, alpha=evidence.alpha / evidence.m) or effect for e in (evidence, high, low)]
+        strictly = [self.effect(e, alpha=evidence.alpha / evidence.m) or effect for e in (evidence, *worst)]
         # Missing replies that could take it beyond either end of the limit could also leave it between them.
         widest = replace(effect, lower=min(e.lower for e in strictly), upper=max(e.upper for e in strictly))
         if all(map(self.violated, [*strictly, widest])):
