@@ -24,7 +24,7 @@ test: $(VENV)/installed controls
 	$(BIN)/python -m pytest tests -n 2
 
 controls: $(VENV)/installed
-	$(BIN)/python -m pytest suites --alignbench-controls -n 2 -q
+	$(BIN)/python -m pytest suites --alignbench-controls -q
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

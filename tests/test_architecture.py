@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -249,3 +250,14 @@ def test_a_session_without_claims_imports_prints_and_writes_nothing_of_ours(tmp_
     assert with_us.splitlines()[-1] == "LOADED True", "the plugin was there, and nothing heavy"
     assert without_us.splitlines()[-1] == "LOADED False"
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_session_needs_no_more_than_its_verdicts_do() -> None:
+    """What a session imports is waited for before the first call and after the last: charts and tests of trends are not."""
+    code = """
+        import sys
+        import pytest_alignbench.session, pytest_alignbench.reports.terminal
+        print(*(name for name in ("scipy.stats", "statsmodels", "pandas", "datasets", "altair", "jinja2") if name in sys.modules))
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -19,9 +19,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts beyond `special`, and statsmodels, are loaded where they are used: they cost a second
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
-from statsmodels.stats.meta_analysis import combine_effects
+from scipy import special
 
 from pytest_alignbench.estimates import INTERVAL_LEVEL, Interval, best_upper, clustered_se
 
@@ -151,7 +151,7 @@ def version_slope(levels: Sequence[float] | Floats) -> Slope:
     v = len(levels)
     if v < 3:
         raise ValueError(f"{v} versions: a line through fewer than 3 leaves nothing to judge it by")
-    fit = stats.linregress(np.arange(v, dtype=np.float64), np.asarray(levels, dtype=np.float64))
+    fit = scipy.stats.linregress(np.arange(v, dtype=np.float64), np.asarray(levels, dtype=np.float64))
     half = float(special.stdtrit(v - 2, 0.5 + INTERVAL_LEVEL / 2)) * float(fit.stderr)
     value = float(fit.slope)
     p_value = float(fit.pvalue) if value != 0 else 1.0
@@ -371,6 +371,8 @@ def shrunk(values: Sequence[float], errors: Sequence[float]) -> list[float]:
     if len(values) < 3:
         return list(values)
     y, variance = np.asarray(values, dtype=np.float64), np.asarray(errors, dtype=np.float64) ** 2
+    from statsmodels.stats.meta_analysis import combine_effects
+
     pooled = combine_effects(y, variance, method_re="iterated")
     tau2 = max(float(pooled.tau2), 0.0)
     mean = float(np.sum(y / (tau2 + variance)) / np.sum(1 / (tau2 + variance)))
