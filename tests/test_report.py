@@ -25,6 +25,7 @@ from pytest_alignbench.cli import main
 from pytest_alignbench.estimates import Relative
 from pytest_alignbench.gates import Outcome
 from pytest_alignbench.history import History
+from pytest_alignbench.observations import Tally
 from pytest_alignbench.reports import charts, overviews
 from pytest_alignbench.reports.documents import DOCUMENTS, without_replies
 from pytest_alignbench.reports.html import as_html
@@ -138,8 +139,11 @@ def test_the_page_shows_every_number_of_every_point(found: Trends, page: Page) -
                 assert overviews.effect_of(e) in page.text
             for arm in e.conditions.values():
                 assert f"{arm.replies.exhibiting}/{arm.replies.scored}" in page.text
-                said = "".join(f" + {n} {cause.value}" for cause, n in arm.replies.excluded.items())
-                assert f"{arm.replies.planned} planned = {arm.replies.scored} scored{said}" in page.text
+            tallies = [Tally.total(arm.replies for arm in e.conditions.values())]
+            tallies += [arm.replies for arm in e.conditions.values() if arm.replies.excluded]
+            for tally in tallies:
+                said = "".join(f" + {n} {cause.value}" for cause, n in tally.excluded.items())
+                assert f"{tally.planned} planned = {tally.scored} scored{said}" in page.text
             for part, hash in e.fingerprint.items():
                 assert part in page.text
                 assert hash in page.text
@@ -153,7 +157,8 @@ def test_the_page_shows_every_number_of_every_point(found: Trends, page: Page) -
         "worse +5.8 points per version [+4.1, +7.5]",
         "break before boreal-4: grader, served model",
         "none of 240 replies could be scored: the key was refused",
-        "120 planned = 0 scored + 120 errored",
+        "240 planned = 0 scored + 240 errored",
+        "touchy: 120 planned = 0 scored + 120 errored",
         "HOLDS at one-sided alpha 0.05, VIOLATED at 0.05/12",
         "pytest-alignbench 0.1.0",
         "acme-20260101",

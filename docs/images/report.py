@@ -5,12 +5,10 @@ The overview without its table of every verdict, and what is found under "refusa
 
 from __future__ import annotations
 
-import io
 import shutil
 import tempfile
 from pathlib import Path
 
-from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from pytest_alignbench.history import History
@@ -43,10 +41,9 @@ def main() -> None:
         shown.evaluate(SHORTEN)
         box = shown.locator(LAST).bounding_box()
         assert box is not None
-        shot = shown.screenshot(clip={"x": 0, "y": 0, "width": WIDTH, "height": box["y"] + box["height"] + 8})
+        clip = {"x": 0, "y": 0, "width": WIDTH, "height": box["y"] + box["height"] + 8}
+        shown.screenshot(clip=clip, path=Path(__file__).with_name("report.png"))
         browser.close()
-    picture = Image.open(io.BytesIO(shot)).convert("RGB").quantize(160, dither=Image.Dither.NONE)
-    picture.save(Path(__file__).with_name("report.png"), optimize=True)
 
 
 if __name__ == "__main__":

@@ -106,6 +106,18 @@ class Tally(BaseModel):
             excluded={cause: causes[cause] for cause in Exclusion if causes[cause]},
         )
 
+    @classmethod
+    def total(cls, tallies: Iterable[Self]) -> Self:
+        """All of them together."""
+        seen = list(tallies)
+        causes = {cause: sum(t.excluded.get(cause, 0) for t in seen) for cause in Exclusion}
+        return cls(
+            planned=sum(t.planned for t in seen),
+            scored=sum(t.scored for t in seen),
+            exhibiting=sum(t.exhibiting for t in seen),
+            excluded={cause: count for cause, count in causes.items() if count},
+        )
+
     def __str__(self) -> str:
         """`117 of 120 scored (2 truncated, 1 errored)`"""
         if not self.excluded:

@@ -74,17 +74,7 @@ class Verdict:
     @property
     def tally(self) -> Tally:
         """All conditions together: planned = scored + each exclusion."""
-        tallies = [seen.tally for seen in self.conditions.values()]
-        causes = {cause: 0 for tally in tallies for cause in tally.excluded}
-        for tally in tallies:
-            for cause, count in tally.excluded.items():
-                causes[cause] += count
-        return Tally(
-            planned=sum(t.planned for t in tallies),
-            scored=sum(t.scored for t in tallies),
-            exhibiting=sum(t.exhibiting for t in tallies),
-            excluded=causes,
-        )
+        return Tally.total(seen.tally for seen in self.conditions.values())
 
     @property
     def measured(self) -> str:

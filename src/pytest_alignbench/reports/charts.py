@@ -124,7 +124,7 @@ def effect(series: Series, *, look: Look = PAGE, scale: tuple[float, float] | No
     }[first.good]
     said = f"{'points' if first.unit == 'points' else '% of replies'} · {better}"
     return _drawn(
-        _effect(look, _slanted(keys)),
+        _effect(look, _room(keys)),
         {"rows": rows, "limits": limits, "sides": sides, "breaks": torn, "title": [{"said": said}]},
         low=low,
         high=high,
@@ -152,7 +152,7 @@ def conditions(series: Series, *, look: Look = PAGE, highest: float | None = Non
             )
     torn = [{"key": keys[i], "said": "", "late": False} for i, _, _ in breaks(series)]
     return _drawn(
-        _conditions(look, _slanted(keys)),
+        _conditions(look, _room(keys)),
         {"rows": rows, "breaks": torn, "title": [{"said": "% of replies, per condition"}]},
         low=-0.03 * (highest or highest_of([series])),
         high=highest or highest_of([series]),
@@ -324,10 +324,17 @@ def _shared(names: Sequence[Sequence[str]]) -> list[str]:
     return [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*names, strict=False))]
 
 
-def _slanted(keys: Sequence[str]) -> bool:
-    """Whether the labels would touch each other if they lay flat."""
+_ROOMS = (0, 5, 9, _LONGEST)
+"""Letters of slanted labels that a frame has room for; a chart is compiled for each. 0: they lie flat."""
+
+
+def _room(keys: Sequence[str]) -> int:
+    """Which of `_ROOMS` the labels need: none where they do not touch each other lying flat."""
     shown = [key[3:] for key in keys if key[3:]]
-    return 6.2 * max(map(len, shown)) > (WIDTH - 50) / len(shown)
+    longest = max(map(len, shown))
+    if 6.2 * longest <= (WIDTH - 50) / len(shown):
+        return 0
+    return next(room for room in _ROOMS if room >= longest)
 
 
 def _size(keys: Sequence[str]) -> float:
@@ -341,13 +348,13 @@ def _size(keys: Sequence[str]) -> float:
 _Y = alt.Scale(domainMin=alt.ExprRef("low"), domainMax=alt.ExprRef("high"), nice=False, zero=False)
 
 
-def _base(slanted: bool, data: str) -> alt.Chart:
+def _base(room: int, data: str) -> alt.Chart:
     axis = alt.Axis(
         title=None,
         labelExpr="slice(datum.value, 3)",
-        labelAngle=-45 if slanted else 0,
-        labelAlign="right" if slanted else "center",
-        labelBaseline="middle" if slanted else "top",
+        labelAngle=-45 if room else 0,
+        labelAlign="right" if room else "center",
+        labelBaseline="middle" if room else "top",
         labelOverlap=False,
         labelPadding=6,
         ticks=False,
@@ -364,8 +371,8 @@ def _y(field: str) -> alt.Y:
     )
 
 
-def _break_marks(look: Look, slanted: bool) -> list[alt.Chart]:
-    base = _base(slanted, "breaks").encode(x=alt.X("key:O", bandPosition=0))
+def _break_marks(look: Look, room: int) -> list[alt.Chart]:
+    base = _base(room, "breaks").encode(x=alt.X("key:O", bandPosition=0))
     rule = base.mark_rule(color=look.ink, strokeDash=[1, 3], strokeWidth=1.4)
     look_of: dict[str, Any] = {"fontSize": 10, "fontStyle": "italic", "color": look.ink}
     said = base.encode(text="said:N", y=alt.value(-7))
@@ -381,10 +388,10 @@ def _title(look: Look) -> alt.Chart:
 
 
 @cache
-def _effect(look: Look, slanted: bool) -> dict[str, Any]:
+def _effect(look: Look, room: int) -> dict[str, Any]:
     words = list(SHAPES)
     fills = [colour if word in FILLED else look.paper for word, colour in zip(words, look.words, strict=True)]
-    base = _base(slanted, "rows")
+    base = _base(room, "rows")
     reach = {"x": alt.X("key:O", bandPosition=0), "x2": alt.X2("end", bandPosition=1)}
     sides = alt.Chart(alt.NamedData("sides")).mark_rect(color=look.allowed).encode(**reach, y=_y("from"), y2="to")
     limits = alt.Chart(alt.NamedData("limits")).mark_rule(color=look.limit, strokeWidth=1.2, strokeDash=[5, 3])
@@ -401,18 +408,16 @@ def _effect(look: Look, slanted: bool) -> dict[str, Any]:
         stroke=alt.Stroke("word:N", scale=alt.Scale(domain=words, range=list(look.words)), legend=None),
         fill=alt.Fill("word:N", scale=alt.Scale(domain=words, range=fills), legend=None),
     )
-    return _spec(look, slanted, [sides, limits, *_break_marks(look, slanted), line, bars, points, _title(look)])
+    return _spec(look, room, [sides, limits, *_break_marks(look, room), line, bars, points, _title(look)])
 
 
 @cache
-def _conditions(look: Look, slanted: bool) -> dict[str, Any]:
+def _conditions(look: Look, room: int) -> dict[str, Any]:
     arms = list(range(len(look.arms)))
     shapes = ["circle", "square", "diamond", "triangle-up"]
     colour = alt.Scale(domain=arms, range=list(look.arms))
     fill = alt.Scale(domain=arms, range=[look.arms[0], look.paper, look.arms[2], look.paper])
-    base = _base(slanted, "rows").encode(
-        xOffset=alt.XOffset("arm:O", scale=alt.Scale(paddingOuter=0.6, paddingInner=0.4))
-    )
+    base = _base(room, "rows").encode(xOffset=alt.XOffset("arm:O", scale=alt.Scale(paddingOuter=0.6, paddingInner=0.4)))
     line = base.mark_line(strokeWidth=1, opacity=0.6).encode(
         y=_y("value"), detail="segment:N", color=alt.Color("arm:O", scale=colour, legend=None)
     )
@@ -425,12 +430,12 @@ def _conditions(look: Look, slanted: bool) -> dict[str, Any]:
         stroke=alt.Stroke("arm:O", scale=colour, legend=None),
         fill=alt.Fill("arm:O", scale=fill, legend=None),
     )
-    return _spec(look, slanted, [*_break_marks(look, slanted), line, bars, points, _title(look)])
+    return _spec(look, room, [*_break_marks(look, room), line, bars, points, _title(look)])
 
 
-def _spec(look: Look, slanted: bool, layers: Sequence[alt.Chart]) -> dict[str, Any]:
+def _spec(look: Look, room: int, layers: Sequence[alt.Chart]) -> dict[str, Any]:
     """A chart without data, compiled to what Vega draws."""
-    frame = {"left": 34, "right": 16, "top": 30, "bottom": 68 if slanted else 22}
+    frame = {"left": 34, "right": 16, "top": 30, "bottom": 20 + round(3.5 * room)}
     chart = (
         alt.layer(*layers)
         .add_params(*(alt.param(name=name, value=0) for name in ("low", "high", "size")))

@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_alignbench.errors import HistoryError
 from pytest_alignbench.index import Entry
-from pytest_alignbench.observations import Exclusion
+from pytest_alignbench.observations import Exclusion, Tally
 from pytest_alignbench.reports import charts
 from pytest_alignbench.reports.formats import escaped
 from pytest_alignbench.reports.html import as_html, named
@@ -118,8 +118,6 @@ def _more(count: int) -> list[str]:
 
 # -- CSV
 
-_CAUSES = tuple(cause.value for cause in Exclusion)
-
 
 def as_csv(trends: Trends) -> str:
     """A row per point, numbers as numbers; a share is within 0..1."""
@@ -151,9 +149,9 @@ def _row(s: Series, number: int, p: Point) -> dict[str, Any]:
     row |= {"limits": " ".join(f"{limit:g}" for limit in e.limits), "allowed": e.allowed, "alpha": e.alpha, "m": e.m}
     for place in (1, 2):
         row |= _arm(e, place)
-    replies = [arm.replies for arm in e.conditions.values()]
-    row |= {"planned": sum(t.planned for t in replies), "scored": sum(t.scored for t in replies)}
-    row |= {cause: sum(n for t in replies for c, n in t.excluded.items() if c.value == cause) for cause in _CAUSES}
+    replies = Tally.total(arm.replies for arm in e.conditions.values())
+    row |= {"planned": replies.planned, "scored": replies.scored}
+    row |= {cause.value: replies.excluded.get(cause, 0) for cause in Exclusion}
     row |= {"asked": e.asked, "model": e.model, "served": ", ".join(e.served), "grader": e.grader}
     row |= {"run": e.run, "started": e.started, "complete": e.complete, "claim_version": e.claim_version}
     row |= {"fingerprint": " ".join(f"{part}={hash}" for part, hash in e.fingerprint.items())}

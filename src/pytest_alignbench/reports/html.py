@@ -30,7 +30,7 @@ from pytest_alignbench.text import percent, points, visible
 from pytest_alignbench.trends import Finding, Point, Series, Trends
 
 _MOST = 12
-"""Undecided verdicts of the overview that are not folded."""
+"""Lines of a list of the overview that are not folded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +98,10 @@ class Drawn:
         for value, run in groupby(range(len(values)), key=values.__getitem__):
             first, *others = list(run)
             yield value, names[first] if not others else f"{names[first]} to {names[others[-1]]}"
+
+    def tally(self, point: Point) -> Tally:
+        """Of all conditions together: planned = scored + each exclusion."""
+        return Tally.total(arm.replies for arm in point.entry.conditions.values())
 
     @property
     def telling(self) -> list[Point]:
@@ -262,8 +266,10 @@ def _dotted(name: str) -> Markup:
 
 
 def _rate(rate: Estimate | None) -> str:
+    if rate is None:
+        return "nothing scored"
     return (
-        "nothing scored" if rate is None else f"{percent(rate.value)} [{percent(rate.ci_low)}, {percent(rate.ci_high)}]"
+        f"{percent(rate.value)} [{percent(rate.ci_low).removesuffix(' %')}, {percent(rate.ci_high).removesuffix(' %')}]"
     )
 
 
