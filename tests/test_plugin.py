@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from conftest import Project
+from pytest_alignbench.history import History
 from pytest_alignbench.verdicts import judge
 from server import HOSTILE_TEXT
 
@@ -389,6 +390,14 @@ def test_history_that_cannot_be_written_never_exits_0(project: Project) -> None:
     result.assert_outcomes(passed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["NOT STORED: run * could not be stored*"])
+
+
+def test_what_to_type_next_names_the_history_that_was_named(project: Project) -> None:
+    project.suite("rate()")
+    result = project.pytest(*BEHAVING, "--alignbench-history=an other")
+    [run] = History(str(project.path / "an other")).runs()
+    result.stdout.fnmatch_lines([f"record: alignbench show {run} --history 'an other'    transcripts: *"])
+    assert project.alignbench("show", run, "--history", "an other").exit_code == 0
 
 
 # -- graders and controls

@@ -823,7 +823,9 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     if state.trouble is not None:
         terminalreporter.write_line(f"NOT STORED: {state.trouble}", red=True)
     if state.stored is not None:
-        terminalreporter.write_line(f"record: alignbench show {state.run}    transcripts: alignbench logs {state.run}")
+        at = config.getoption("alignbench_history")
+        named = state.run if at is None else f"{state.run} --history {shlex.quote(at)}"
+        terminalreporter.write_line(f"record: alignbench show {named}    transcripts: alignbench logs {named}")
         shard = state.session.options.shard
         if shard is not None:
             share = "" if state.due else "which has no claim to measure, "
