@@ -34,8 +34,10 @@ class Load:
 
     def environment(self, url: str) -> dict[str, str]:
         """What the programs and the clients in them read; nothing leaves the machine, telemetry least of all."""
+        # Without compiled modules kept, everything that is installed from source would be compiled at each start.
+        ours = ("PYTEST_", "INSPECT_", "PYTHONDONTWRITEBYTECODE")
         return {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "INSPECT_"))},
+            **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
             "BENCH_CLAIMS": str(self.claims),
             "BENCH_PROMPTS": str(self.prompts),
             "BENCH_CONNECTIONS": str(self.connections),
