@@ -492,6 +492,15 @@ def test_the_format_is_that_of_the_name_or_as_asked(store: History, tmp_path: Pa
     assert not (tmp_path / "-").exists()
 
 
+def test_it_is_opened_where_that_is_asked(store: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("click.launch", opened.append)
+    assert alignbench("--format", "md").exit_code == 0
+    assert opened == []
+    assert alignbench("--format", "md", "--open").exit_code == 0
+    assert opened == [str(tmp_path / "report.md")]
+
+
 def test_less_of_it_can_be_shown_and_changes_no_finding(store: History) -> None:
     def shown(*args: str) -> dict[tuple[str, str], object]:
         read = json.loads(alignbench("--format", "json", "-o", "-", *args).output)

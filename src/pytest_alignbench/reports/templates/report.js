@@ -51,7 +51,7 @@ function show() {
 }
 
 function sort() {
-  list.append(...claims.toSorted(orders[fields.sort.value] || orders[""]).map((claim) => claim.element));
+  list.append(...[...claims].sort(orders[fields.sort.value] || orders[""]).map((claim) => claim.element));
 }
 
 // The state is in the address, behind `#?`, so that a view can be sent to somebody; other addresses are places in the page.
