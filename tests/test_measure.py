@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,9 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver, sys
 
 from builders import asking, claim
 from conftest import Project
-from inspecting import Scripted
-from pytest_alignbench import Claim, Condition, LabelledReply, RateAtMost, inspect_task
+from inspecting import Scripted, output
+from pytest_alignbench import Claim, Condition, LabelledReply, Prompt, Prompts, RateAtMost, inspect_task
+from pytest_alignbench.data import Message
 from pytest_alignbench.measure import Experiment, Instrument, Measured, Measurement, exhibited
 from pytest_alignbench.models import usable
 from pytest_alignbench.observations import Exclusion, Observation
@@ -169,6 +172,74 @@ def test_the_session_around_is_left_as_it_was(tmp_path: Path) -> None:
     assert all(state[1:3] == before[1:3] for state in seen)
 
 
+# -- two lanes, one experiment
+
+
+@scorer(metrics=[mean()])
+def telling_all() -> Scorer:
+    """Says what a scorer can see of a sample; what is drawn anew for each is left out."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        seen: dict[str, Any] = {
+            "id": state.sample_id,
+            "epoch": state.epoch,
+            "input": state.input_text,
+            "user": state.user_prompt.text,
+            "messages": [(message.role, message.text) for message in state.messages],
+            "target": target.text,
+            "metadata": state.metadata,
+            "model": str(state.model),
+            "stop": state.output.stop_reason,
+        }
+        told = {name: value for name, value in seen["metadata"].items() if "calls" not in name}
+        said = json.dumps(seen | {"metadata": told}, sort_keys=True)
+        return Score(value=state.output.completion.startswith("No"), answer="no" * 2, explanation=said)
+
+    return score
+
+
+def test_a_claim_is_measured_alike_in_both_lanes(tmp_path: Path) -> None:
+    turns = (Message(role="user", content="First?"), Message(role="assistant", content="Yes."))
+    rows = [
+        Prompt(id="plain", input="Question 0?", target="a target", metadata={"level": 3}),
+        Prompt(id="turns", input=(*turns, Message(role="user", content="Question 1?")), family="other"),
+        Prompt(id="a/slash", input="Question 2?", pair="a pair"),
+        Prompt(id="cut", input="Question 3?"),
+        Prompt(id="broken", input="Question 4?"),
+    ]
+    arm = Condition(prompts=Prompts(rows, source="rows"), system="Be brief.")
+
+    def answer(asked: str) -> str | ModelOutput:
+        if "Question 4?" in asked:
+            raise RuntimeError("no such question")
+        if "Question 3?" in asked:
+            return output("No, becau", stop_reason="max_tokens")
+        return "No." if "Question 2?" in asked else "Yes."
+
+    models = {name: Scripted(answer) for name in ("direct", "inspected")}
+    given = {
+        "epochs": 2,
+        "scorer": telling_all(),
+        "config": {"temperature": 0.5, "max_tokens": 7},
+        "gate": RateAtMost(0.9),
+    }
+    seen = {}
+    for name, asked in (("direct", arm), ("inspected", replace(arm, solver=generate()))):
+        under_test = rate("t.rate", conditions={"asked": asked}, **given)
+        with Measuring([under_test], {MODEL: models[name].model}, tmp_path / name) as measuring:
+            assert measuring.experiments[0].direct is (name == "direct")
+            seen[name] = measuring.result("t.rate").observations
+    hide = {"sample": "", "reason": "", "calls": 1}
+    assert [o.model_copy(update=hide) for o in seen["direct"]] == [o.model_copy(update=hide) for o in seen["inspected"]]
+    told = [[json.loads(o.reason) | {"model": ""} for o in rows if o.exhibits is not None] for rows in seen.values()]
+    assert told[0] == told[1]
+    assert len(told[0]) == 2 * 3
+    configs = [
+        {(c.temperature, c.max_tokens, c.attempt_timeout, c.max_retries) for c in m.configs} for m in models.values()
+    ]
+    assert configs[0] == configs[1] == {(0.5, 7, 120, 4)}
+
+
 # -- what cannot be scored
 
 
@@ -179,8 +250,8 @@ def test_what_cannot_be_scored_is_set_aside_before_the_scorer_sees_it(tmp_path: 
         "Question 3?": (ModelOutput.from_content("m", "No", stop_reason="content_filter"), Exclusion.FILTERED),
         "Question 4?": (ModelOutput.from_content("m", " \u200b\n"), Exclusion.EMPTY),
     }
-    for output, _ in unfit.values():
-        output.usage = ModelUsage()  # Inspect would count tokens with a tokenizer that it downloads
+    for made, _ in unfit.values():
+        made.usage = ModelUsage()  # Inspect would count tokens with a tokenizer that it downloads
     scored: list[str] = []
 
     @scorer(metrics=[mean()])
