@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task, eval
-from inspect_ai.dataset import Sample
+from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalSample
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, ModelUsage, StopReason, get_model
-from inspect_ai.scorer import Score, Scorer
-from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.scorer import Score, Scorer, Target, accuracy, includes, scorer
+from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 Answering = Callable[[str], str | ModelOutput]
@@ -106,3 +106,30 @@ def scores(
     done = run(samples, folder=folder, solver=replies_with(replies), scorer=scorer, roles=roles)
     assert all(sample.error is None for sample in done), [sample.error for sample in done]
     return [next(iter((sample.scores or {}).values())) for sample in sorted(done, key=lambda sample: int(sample.id))]
+
+
+@scorer(metrics=[accuracy()])
+def polite() -> Scorer:
+    async def score(state: TaskState, target: Target) -> Score:
+        return Score(value="please" in state.output.completion)
+
+    return score
+
+
+def evaluated(folder: Path, *, name: str = "scripted", wrong: int = 2, **options: Any) -> str:
+    """The log of forty sums, of which the first so many are wrong; two scorers, a topic for every two."""
+    rows = [Sample(input=f"What is {i}?", target=f"{i}", metadata={"topic": f"t{i // 2}"}) for i in range(40)]
+
+    def answer(asked: str) -> str:
+        number = int("".join(filter(str.isdigit, asked)))
+        return "I do not know." if number < wrong else f"It is {number}, please."
+
+    task = Task(
+        dataset=MemoryDataset(rows),
+        solver=generate(),
+        scorer=[includes(), polite()],
+        name="counting",
+        config=GenerateConfig(temperature=0.0),
+    )
+    (done,) = eval(task, model=Scripted(answer, name=name).model, log_dir=str(folder), display="none", **options)
+    return str(done.location)

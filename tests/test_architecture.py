@@ -35,14 +35,16 @@ FLOORS = [
     # 3  what is asked, and what is kept
     {"claims", "history", "movements"},
     # 4  what a record says; who is asked; who reads the replies
-    {"verdicts", "models", "scorers"},
+    {"verdicts", "models", "scorers", "imports"},
     # 5  the run engine; what is compared with; what reports need of each run
     {"measure", "baselines", "solvers", "index"},
     # 6  one session; many verdicts; many runs
-    {"session", "comparisons", "policies", "trends"},
+    {"session", "comparisons", "policies", "trends", "retention", "verification"},
     # 7  what people and workers are told
     {"reports", "scheduling"},
-    # 8  the two ways in
+    # 8  groups of commands
+    {"commands"},
+    # 9  the two ways in
     {"cli", "plugin"},
 ]
 """A package (`scorers`, `reports`) stands on one floor; its own modules may use each other, in no circle."""
@@ -52,7 +54,7 @@ FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 ALONE = {
     "pytest": {"plugin"},
     "xdist": {"scheduling"},
-    "inspect_ai": {"models", "measure", "session", "scorers", "solvers", "outputs", "looks"},
+    "inspect_ai": {"models", "measure", "session", "scorers", "solvers", "outputs", "looks", "imports"},
     "datasets": {"data"},
     "fsspec": {"history"},
     "scipy": {"estimates", "timeseries"},

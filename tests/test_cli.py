@@ -79,10 +79,10 @@ def test_a_run_is_named_by_its_id_its_beginning_or_latest(store: History) -> Non
     store.write(run(LATE, RECORDS[Outcome.HOLDS]).model_copy(update={"complete": False}))
     assert [alignbench("show", name).exit_code for name in ("latest", LATE, EARLY, "20260131-142530-a")] == [0, 0, 1, 1]
     assert "incomplete" in alignbench("show", "latest").output
-    listed = alignbench("history", "list").output.splitlines()
+    _, _, *listed = alignbench("history", "list").output.splitlines()
     assert [line.split()[0] for line in listed] == [EARLY, LATE]
-    assert [line.endswith("(incomplete)") for line in listed] == [False, True]
-    assert all(" 1 claims  small" in line for line in listed)
+    assert [line.endswith("incomplete") for line in listed] == [False, True]
+    assert all(" small " in line for line in listed)
 
 
 def test_the_history_is_found_from_any_folder_of_the_project_or_where_it_is_said(

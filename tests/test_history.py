@@ -122,7 +122,7 @@ def test_the_folder_says_which_of_it_is_not_for_git_and_never_again(history: His
     history.write(run("a", some()))
     ignored = Path(history.url, ".gitignore")
     rules = [line for line in ignored.read_text("utf-8").splitlines() if not line.startswith("#")]
-    assert rules == ["/logs/", "/index/", "/quarantine/", ".*.part"]
+    assert rules == ["/logs/", "/index/", "/unfinished/", "/quarantine/", ".*.part"]
     ignored.write_text("*\n")
     history.write(run("b", some()))
     assert ignored.read_text("utf-8") == "*\n", "what the user put there stays"
@@ -133,7 +133,13 @@ def test_the_folder_says_which_of_it_is_not_for_git_and_never_again(history: His
 def test_git_takes_the_records_and_leaves_logs_and_index(history: History) -> None:
     root = Path(history.url)
     history.write(run("a", some()))
-    for name in ("logs/a/a.eval", "index/a.json.gz", "quarantine/b.json.gz", "runs/.b.json.gz.1.part"):
+    for name in (
+        "logs/a/a.eval",
+        "index/a.json.gz",
+        "unfinished/a/b.jsonl",
+        "quarantine/b.gz",
+        "runs/.b.json.gz.1.part",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("x")
     git = ["git", "-C", str(root)]

@@ -25,6 +25,15 @@ from pytest_alignbench.gates import Arm, Gate
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
+def check_id(id: str) -> None:
+    """Raises ClaimError, with the fix, for what is no claim's id."""
+    if not _ID.fullmatch(id):
+        raise ClaimError(
+            f"claim id {id!r}: an id is 1 to 100 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit; "
+            f"did you mean {_slug(id)!r}?"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Condition:
     """One arm of the experiment.
@@ -90,11 +99,7 @@ class Claim:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not _ID.fullmatch(self.id):
-            raise ClaimError(
-                f"claim id {self.id!r}: an id is 1 to 100 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit; "
-                f"did you mean {_slug(self.id)!r}?"
-            )
+        check_id(self.id)
         self._need(self.statement.strip(), "has no statement; say in one sentence what would be false if it failed")
         self._need(self.conditions, "has no conditions; give it at least one, as {'name': prompts(…)}")
         self._need(self.epochs >= 1, f"epochs={self.epochs}; a prompt is asked at least once")

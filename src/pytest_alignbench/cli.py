@@ -7,7 +7,8 @@
     alignbench baseline save|show        a baseline small enough for git
     alignbench report                    what changed over versions and nights, as one HTML file
     alignbench logs RUN                  the transcripts of a run, in Inspect's viewer
-    alignbench history list              the stored runs
+    alignbench trends                    the same in a line each, with sparklines
+    alignbench history list|show|import|prune|verify    the stored runs
 
 Exit codes: 0 it holds, 1 violated, 2 wrong usage, 3 inconclusive or not comparable.
 """
@@ -27,41 +28,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pytest_alignbench.commands.common import at as at_
+from pytest_alignbench.commands.common import form as form_
+from pytest_alignbench.commands.common import history_at, project, say, trends_at
+from pytest_alignbench.commands.history import history_
+from pytest_alignbench.commands.trends import trends
 from pytest_alignbench.errors import AlignbenchError, HistoryError
-from pytest_alignbench.history import History
 from pytest_alignbench.plans import Planned
 from pytest_alignbench.settings import settings_of
 from pytest_alignbench.text import visible
 
 if TYPE_CHECKING:
-    from pytest_alignbench.reports.pages import Page
-    from pytest_alignbench.trends import Trends
     from pytest_alignbench.verdicts import Verdict
-
-
-def _root() -> Path:
-    """The project's: where its pyproject.toml is."""
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "pyproject.toml").is_file()), here)
-
-
-def _history(given: str | None) -> History:
-    url = given or settings_of(_root()).history
-    return History(url if "://" in url else str(_root() / url))
-
-
-_at = click.option(
-    "--history", "at", metavar="PATH", help="Folder or fsspec URL of the history (default: the project's)."
-)
-_form = click.option(
-    "--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True
-)
-
-
-def _say(page: Page, form: str) -> None:
-    from pytest_alignbench.reports.formats import FORMATS
-
-    click.echo(FORMATS[form](page))
 
 
 class _Commands(click.Group):
@@ -86,7 +64,7 @@ def main() -> None:
 @click.option(
     "--model", "models", multiple=True, metavar="NAME", help="Model to be tested; may be given more than once."
 )
-@_form
+@form_
 def plan(paths: tuple[str, ...], models: tuple[str, ...], form: str) -> None:
     """What a run would ask, what it would cost and what it could tell. Calls no model.
 
@@ -101,7 +79,7 @@ def plan(paths: tuple[str, ...], models: tuple[str, ...], form: str) -> None:
         raise AlignbenchError(
             f"no claim in {', '.join(chosen) or 'what pytest collects here'}; name the suites' folder"
         )
-    _say(of_plan(plans), form)
+    say(of_plan(plans), form)
 
 
 def _planned(paths: Sequence[str], models: Sequence[str]) -> list[Planned]:
@@ -123,8 +101,8 @@ def _planned(paths: Sequence[str], models: Sequence[str]) -> list[Planned]:
 @click.argument("run", default="latest")
 @click.option("--claim", help="Only claims whose id contains this.")
 @click.option("--full", is_flag=True, help="The whole explanation of each verdict.")
-@_form
-@_at
+@form_
+@at_
 def show(run: str, claim: str | None, full: bool, form: str, at: str | None) -> None:
     """Judge a stored run again from its observations.
 
@@ -134,11 +112,11 @@ def show(run: str, claim: str | None, full: bool, form: str, at: str | None) -> 
     from pytest_alignbench.reports.pages import of_run
     from pytest_alignbench.verdicts import judge
 
-    stored = _history(at).read(run)
+    stored = history_at(at).read(run)
     verdicts = [judge(record) for record in stored.records if claim is None or claim in record.claim]
     if claim is not None and not verdicts:
         raise HistoryError(f"run {stored.id} holds no claim whose id contains {claim!r}; `alignbench show {stored.id}`")
-    _say(of_run(stored, verdicts, full=full), form)
+    say(of_run(stored, verdicts, full=full), form)
     sys.exit(_code(verdicts))
 
 
@@ -149,8 +127,8 @@ def _code(verdicts: Sequence[Verdict]) -> int:
 @main.command()
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
-@_form
-@_at
+@form_
+@at_
 def compare(before: str, after: str, form: str, at: str | None) -> None:
     """What changed from A to B, for every claim that both have.
 
@@ -160,12 +138,12 @@ def compare(before: str, after: str, form: str, at: str | None) -> None:
     from pytest_alignbench.comparisons import compare as compared
     from pytest_alignbench.reports.pages import of_comparison
 
-    found = compared(before, after, _history(at))
+    found = compared(before, after, history_at(at))
     if not found.changes:
         raise HistoryError(
             f"{before} and {after} have no measured claim in common; `alignbench history list` says what is there"
         )
-    _say(of_comparison(found), form)
+    say(of_comparison(found), form)
 
 
 @main.command()
@@ -182,8 +160,8 @@ def compare(before: str, after: str, form: str, at: str | None) -> None:
     help="How much worse than the baseline still holds, where the policy names no claim's own (default: the policy's, "
     "else the project's, else 0.05).",
 )
-@_form
-@_at
+@form_
+@at_
 def gate(
     run: str,
     baseline: str | None,
@@ -202,7 +180,7 @@ def gate(
     from pytest_alignbench.policies import Policy, decide, policy_of
     from pytest_alignbench.reports.pages import of_gate
 
-    history = _history(at)
+    history = history_at(at)
     stored = history.read(run)
     if model is not None:
         stored = stored.model_copy(update={"records": tuple(of_model(stored, model))})
@@ -217,8 +195,8 @@ def gate(
     if baseline is not None:
         models = {record.asked for record in stored.records}
         baselines = {m: Baselines(baseline, history, like=m, besides=(stored.id, m)) for m in sorted(models)}
-    decided = decide(stored, policy=rules, margin=settings_of(_root()).margin, baselines=baselines)
-    _say(of_gate(decided), form)
+    decided = decide(stored, policy=rules, margin=settings_of(project()).margin, baselines=baselines)
+    say(of_gate(decided), form)
     sys.exit(decided.exit_code)
 
 
@@ -241,7 +219,7 @@ def baseline_() -> None:
 @click.option("--model", metavar="NAME", help="Which model of the run, if it holds several.")
 @click.option("--update", is_flag=True, help="Replace the file, if it is there.")
 @click.option("--force", is_flag=True, help="Even if claims of the run are inconclusive.")
-@_at
+@at_
 def save(run: str, file: Path, model: str | None, update: bool, force: bool, at: str | None) -> None:
     """Write a run's records, without their texts, to FILE.
 
@@ -249,7 +227,7 @@ def save(run: str, file: Path, model: str | None, update: bool, force: bool, at:
     """
     from pytest_alignbench.baselines import read, savable
 
-    made = savable(_history(at).read(run), model=model, force=force)
+    made = savable(history_at(at).read(run), model=model, force=force)
     before = read(file).claims if file.exists() and update else None
     if file.exists() and before is None:
         raise HistoryError(f"{file} is there already; say --update to replace what later runs are compared with")
@@ -277,7 +255,7 @@ def _put(file: Path, content: bytes) -> None:
 
 @baseline_.command(name="show")
 @click.argument("file", type=click.Path(path_type=Path))
-@_form
+@form_
 def show_baseline(file: Path, form: str) -> None:
     """What a baseline file holds, judged again from it. Exit code: 0."""
     from pytest_alignbench.baselines import read
@@ -285,7 +263,7 @@ def show_baseline(file: Path, form: str) -> None:
     from pytest_alignbench.verdicts import judge
 
     run = read(file).restored()
-    _say(of_run(run, [judge(record) for record in run.records], title=f"baseline {file}, from run {run.id}"), form)
+    say(of_run(run, [judge(record) for record in run.records], title=f"baseline {file}, from run {run.id}"), form)
 
 
 _DOCUMENTS = ("html", "md", "json", "csv", "svg", "png")
@@ -305,7 +283,7 @@ _DOCUMENTS = ("html", "md", "json", "csv", "svg", "png")
 @click.option("--claim", "claims", metavar="TEXT", multiple=True, help="Only claims whose id contains this.")
 @click.option("--no-replies", is_flag=True, help="Leave out what models said, for a report that goes to others.")
 @click.option("--open", "opens", is_flag=True, help="Open it in a browser.")
-@_at
+@at_
 def report(
     file: Path | None,
     form: str | None,
@@ -320,11 +298,12 @@ def report(
     The page asks the network for nothing, and opens from disk. The findings are those over the whole history: choosing
     lineages or claims shows fewer of them and changes none.
     """
-    from pytest_alignbench.reports.documents import DOCUMENTS, narrowed, without_replies
+    from pytest_alignbench.reports.documents import DOCUMENTS, without_replies
+    from pytest_alignbench.reports.overviews import narrowed
 
     ending = file.suffix.removeprefix(".").lower() if file is not None else ""
     form = form or (ending if ending in _DOCUMENTS else "html")
-    found = narrowed(_trends(at), claims=claims, lineages=lineages)
+    found = narrowed(trends_at(at), claims=claims, lineages=lineages)
     content = DOCUMENTS[form](without_replies(found) if no_replies else found)
     if file == Path("-"):
         click.echo(content, nl=False)
@@ -337,50 +316,18 @@ def report(
         click.launch(str(file.resolve()))
 
 
-def _trends(at: str | None) -> Trends:
-    """Of the project's history, or that at `at`. Raises HistoryError where it is empty."""
-    from pytest_alignbench.index import Index
-    from pytest_alignbench.trends import trends
-
-    history = _history(at)
-    if not history.runs():
-        raise HistoryError(f"{history.url} holds no run yet; `pytest suites --model NAME` makes one")
-    settings = settings_of(_root())
-    found = trends(Index(history, progress=_judging), settings)
-    # As it was named: a report that goes to others says nothing of the folders it was made in.
-    return found.model_copy(update={"history": at or settings.history})
-
-
-def _judging(done: int, of: int) -> None:
-    """On a terminal alone: a first reading takes some seconds, later ones none."""
-    if sys.stderr.isatty():
-        click.echo(f"\rjudging runs: {done} of {of}" + ("\n" if done == of else ""), err=True, nl=False)
-
-
 @main.command()
 @click.argument("run", default="latest")
-@_at
+@at_
 def logs(run: str, at: str | None) -> None:
     """Open the transcripts of a run in Inspect's viewer."""
-    history = _history(at)
+    history = history_at(at)
     stored = history.read(run)
     sys.exit(subprocess.call([sys.executable, "-m", "inspect_ai", "view", "--log-dir", history.logs(stored.id)]))
 
 
-@main.group(name="history")
-def history_() -> None:
-    """The stored runs."""
-
-
-@history_.command(name="list")
-@_at
-def list_(at: str | None) -> None:
-    """One line per run, oldest first."""
-    history = _history(at)
-    for id in history.runs():
-        run = history.read(id)
-        models = ", ".join(sorted({record.asked for record in run.records}))
-        click.echo(f"{id}  {len(run.records):>4} claims  {models}{'' if run.complete else '  (incomplete)'}")
+main.add_command(history_)
+main.add_command(trends)
 
 
 _DEMO_CLAIMS = "names-the-flaw or no-false-alarm or sounds-harmful or oppose or (audience-aside and not graded)"
@@ -399,14 +346,14 @@ def demo(suites: str) -> None:
     The models are stand-ins whose true behaviour is known (`[tool.alignbench.simulated]` in pyproject.toml): what comes
     out shows what the tool does, and nothing about any real model. Its history is a folder of its own, made anew each time.
     """
-    kept = f"{settings_of(_root()).history}/demo"
-    shutil.rmtree(_root() / kept, ignore_errors=True)
+    kept = f"{settings_of(project()).history}/demo"
+    shutil.rmtree(project() / kept, ignore_errors=True)
     for models, grader in _DEMO_RUNS:
         named = [part for name in models for part in ("--model", name)]
         pytest = [sys.executable, "-m", "pytest", suites, *named, "--grader", grader, "-k", _DEMO_CLAIMS]
         click.secho(f"$ {shlex.join(pytest[2:])}", bold=True)
         quiet = ["-n", "2", "-q", "--tb=no", "--no-summary", "-p", "no:cacheprovider"]
-        code = subprocess.call([*pytest, *quiet, f"--alignbench-history={_root() / kept}"])
+        code = subprocess.call([*pytest, *quiet, f"--alignbench-history={project() / kept}"])
         if code not in (0, 1):
             sys.exit(code)
     _say_seen(kept)
@@ -417,7 +364,7 @@ def _say_seen(kept: str) -> None:
     from pytest_alignbench.reports.overviews import label_of, rank
     from pytest_alignbench.reports.terminal import wrapped
 
-    found = _trends(kept)
+    found = trends_at(kept)
     width = shutil.get_terminal_size((100, 24)).columns
     click.secho("\nWhat was seen, the most moved first", bold=True)
     for series in sorted(found.series, key=rank):

@@ -3,7 +3,8 @@
     <history>/runs/<run id>.json.gz      one file per session, written once, never changed
     <history>/logs/<run id>/             Inspect's logs of the session, for people
     <history>/index/                     what reports read, made from the runs and at any time again
-    <history>/.gitignore                 names the last two, so that the folder may be committed as it is
+    <history>/quarantine/                damaged files that `alignbench history verify --quarantine` has set aside
+    <history>/.gitignore                 names all but the runs, so that the folder may be committed as it is
 
 A file carries the checksum of its content and is put in place by a rename, so that a reader sees a whole run or none.
 `<history>` is a local path or any fsspec URL. Only the process that controls the session writes.
@@ -26,7 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -48,6 +49,7 @@ _IGNORED = """\
 # them or not, as you like. Logs are large, and the index is made from the runs.
 /logs/
 /index/
+/unfinished/
 /quarantine/
 .*.part
 """
@@ -143,6 +145,11 @@ class Record(BaseModel):
     def key(self) -> str:
         return f"{self.claim} @ {self.asked}"
 
+    @property
+    def experiment(self) -> str:
+        """The fingerprint as one word of 8 hex digits, for people to compare."""
+        return hashlib.sha256(json.dumps(self.fingerprint, sort_keys=True).encode()).hexdigest()[:8]
+
 
 class Run(BaseModel):
     """One measuring session, or the sessions that measured the shards of a suite, as one."""
@@ -160,6 +167,8 @@ class Run(BaseModel):
     records: tuple[Record, ...] = ()
     suite: dict[str, str] = Field(default_factory=dict)
     """Of a shard: each claim and model of the whole suite -> the shard that measures it (`2/3`), and a hash of what it is."""
+    imported: tuple[str, ...] = ()
+    """The logs that it was read from; empty for a run that measured."""
     parts: tuple[str, ...] = ()
     """Of a group: the ids of the sessions that it was made of."""
     notes: tuple[str, ...] = ()
@@ -199,7 +208,7 @@ class History:
 
     def write(self, run: Run) -> str:
         """Stores the run and returns where. Raises HistoryError when it cannot be stored whole."""
-        path = f"{self._root}/runs/{run.id}{_SUFFIX}"
+        path = f"{self._root}/{self.file_of(run.id)}"
         packed = _packed(run)
         try:
             if self._fs.exists(path):
@@ -280,7 +289,7 @@ class History:
         return fitting[0], known[fitting[0]]
 
     def _load(self, id: str) -> Run:
-        path = f"{self._root}/runs/{id}{_SUFFIX}"
+        path = f"{self._root}/{self.file_of(id)}"
         try:
             run = Run.model_validate(json.loads(_opened(gzip.decompress(self._fs.cat_file(path)))))
             if run.id != id:
@@ -288,6 +297,65 @@ class History:
             return run
         except (OSError, EOFError, zlib.error, ValueError) as fault:
             raise HistoryError(f"run {id} in {self.url} cannot be read: {one_line(str(fault), limit=300)}") from fault
+
+    # -- what maintains it
+
+    def sessions(self) -> list[str]:
+        """Ids of the stored sessions, oldest first: those of shards one by one. Each may be read by its id."""
+        return list(self._files())
+
+    def size(self, run: str) -> int:
+        """Bytes of the run's files, with its logs."""
+        places = [f"{self._root}/{self.file_of(part)}" for part in self.parts(run)]
+        with contextlib.suppress(OSError):
+            return sum(int(self._fs.du(place)) for place in [*places, self._logs(run)] if self._fs.exists(place))
+        return 0
+
+    def remove(self, run: str) -> None:
+        """Deletes the run and its logs, records first: what is left of an interrupted removal is logs alone.
+
+        Raises HistoryError when a file cannot be deleted.
+        """
+        parts, logs = self.parts(run), self._logs(run)
+        try:
+            for part in parts:
+                self._fs.rm_file(f"{self._root}/{self.file_of(part)}")
+            if self._fs.exists(logs):
+                self._fs.rm(logs, recursive=True)
+        except OSError as fault:
+            raise HistoryError(f"run {run} could not be removed from {self.url}: {fault}") from fault
+
+    def log_files(self) -> list[str]:
+        """Inspect's logs of all runs, below the history's folder."""
+        found = self._fs.find(f"{self._root}/logs")
+        return sorted(name.removeprefix(f"{self._root}/") for name in found if name.endswith((".eval", ".json")))
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file below the history's folder, to be read."""
+        opened: IO[bytes] = self._fs.open(f"{self._root}/{name}", "rb")
+        return opened
+
+    def file_of(self, session: str) -> str:
+        """The file of a stored session, below the history's folder."""
+        return f"runs/{session}{_SUFFIX}"
+
+    def set_aside(self, name: str) -> str:
+        """Moves a file below the history's folder to `quarantine/`, and returns where it is then.
+
+        Raises HistoryError when it cannot be moved.
+        """
+        into = f"quarantine/{name.replace('/', '--')}"
+        try:
+            while self._fs.exists(f"{self._root}/{into}"):
+                into += ".again"
+            self._fs.makedirs(f"{self._root}/quarantine", exist_ok=True)
+            self._fs.mv(f"{self._root}/{name}", f"{self._root}/{into}")
+        except OSError as fault:
+            raise HistoryError(f"{name} could not be moved to {into} in {self.url}: {fault}") from fault
+        return into
+
+    def _logs(self, run: str) -> str:
+        return f"{self._root}/{self.logs(run).removeprefix(self.url.rstrip('/') + '/')}"
 
     def logs(self, run: str) -> str:
         """Where Inspect keeps the logs of a run: Inspect writes there itself, to local paths and fsspec URLs alike.

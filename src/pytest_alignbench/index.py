@@ -17,7 +17,7 @@ import os
 import secrets
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
@@ -27,7 +27,7 @@ from typing import Literal
 import platformdirs
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from pytest_alignbench.errors import AlignbenchError, HistoryError
+from pytest_alignbench.errors import AlignbenchError, HistoryError, ModelError
 from pytest_alignbench.estimates import (
     Calibration,
     Estimate,
@@ -39,6 +39,7 @@ from pytest_alignbench.estimates import (
 )
 from pytest_alignbench.gates import Gate, NotWorseThanBaseline, WithinMargin, regression_gate
 from pytest_alignbench.history import History, Record, Run
+from pytest_alignbench.names import resolve
 from pytest_alignbench.observations import Observation, Tally
 from pytest_alignbench.text import one_line
 from pytest_alignbench.verdicts import Verdict, judge
@@ -129,6 +130,15 @@ class Entry(_Value):
     """What so many prompts can tell, in words."""
     telling: tuple[Reply, ...]
 
+    def of_model(self, name: str, aliases: Mapping[str, str]) -> bool:
+        """Whether it is of the model that a lineage lists, or a person types, under this name."""
+        if name in (self.asked, self.model):
+            return True
+        try:
+            return self.model == resolve(name, aliases)
+        except ModelError:
+            return False
+
 
 class Head(_Value):
     """One run, without its entries."""
@@ -145,6 +155,8 @@ class Head(_Value):
     """As they were typed, each once."""
     words: dict[str, int]
     """How many records came out how."""
+    notes: tuple[str, ...] = ()
+    """What to know before relying on it."""
     troubles: tuple[str, ...] = ()
     """Records that could not be judged, with the reason."""
 
@@ -196,27 +208,72 @@ class Index:
             self._read = {run: kept for run, kept in found.items() if kept is not None}
         return self._read
 
+    def forget(self, run: str) -> None:
+        """Lets go of what is kept of a run that has been removed."""
+        with contextlib.suppress(OSError):
+            self._file(run).unlink()
+        if self._read is not None:
+            self._read.pop(run, None)
+
+    def faults(self) -> dict[str, str]:
+        """Run -> what is wrong with what is kept of it: damaged, or not what its records say. Empty for a sound index.
+
+        All runs that can be read are judged again for it.
+        """
+        stamps = self.history.stamps()
+        found = {}
+        for done, (run, stamp) in enumerate(stamps.items()):
+            self._progress(done, len(stamps))
+            try:
+                current = self._parts(run)[0] == _made_by(stamp)
+            except FileNotFoundError:
+                continue
+            except _DAMAGED:
+                found[run] = "damaged"
+                continue
+            with contextlib.suppress(HistoryError):  # a run that cannot be read is the history's fault, not the index's
+                if current and self._kept(run, stamp) != indexed(self.history.read(run)):
+                    found[run] = "not what its records say"
+        self._progress(len(stamps), len(stamps))
+        names = [file.name for file in self._folder.glob("[!.]*.json.gz")] if self._folder.is_dir() else []
+        strays = {name.removesuffix(".json.gz") for name in names} - stamps.keys()
+        return found | dict.fromkeys(sorted(strays), "of a run that is not there")
+
     # -- the cache
 
     def _file(self, run: str) -> Path:
         return self._folder / f"{run}.json.gz"
 
+    def _parts(self, run: str) -> list[bytes]:
+        """What made the file, the head and the entries. Raises FileNotFoundError, or one of `_DAMAGED`."""
+        checksum, *parts = gzip.decompress(self._file(run).read_bytes()).split(b"\n")
+        if len(parts) != 3 or checksum.decode() != _checksum(*parts):
+            raise ValueError("its content does not match its checksum")
+        return parts
+
     def _kept(self, run: str, stamp: str) -> _Kept | None:
         """What the cache has of the run; None for nothing that can be trusted."""
         try:
-            checksum, *parts = gzip.decompress(self._file(run).read_bytes()).split(b"\n")
-            if checksum.decode() != _checksum(*parts) or parts[0].decode() != f"{_maker()} {stamp}":
+            made_by, head, entries = self._parts(run)
+            if made_by != _made_by(stamp):
                 return None
-            return Head.model_validate_json(parts[1]), _ENTRIES.validate_json(parts[2])
-        except (OSError, EOFError, IndexError, zlib.error, ValueError):
+            return Head.model_validate_json(head), _ENTRIES.validate_json(entries)
+        except _DAMAGED:
             return None
 
     def _made(self, run: str, stamp: str) -> _Kept:
         """Raises HistoryError for a run that cannot be read."""
         head, entries = indexed(self.history.read(run))
-        parts = (f"{_maker()} {stamp}".encode(), head.model_dump_json().encode(), _ENTRIES.dump_json(entries))
+        parts = (_made_by(stamp), head.model_dump_json().encode(), _ENTRIES.dump_json(entries))
         _put(self._file(run), gzip.compress(b"\n".join((_checksum(*parts).encode(), *parts)), compresslevel=4, mtime=0))
         return head, entries
+
+
+_DAMAGED = (OSError, EOFError, zlib.error, ValueError)
+
+
+def _made_by(stamp: str) -> bytes:
+    return f"{_maker()} {stamp}".encode()
 
 
 def _folder(history: History) -> Path:
@@ -270,10 +327,11 @@ def indexed(run: Run) -> tuple[Head, tuple[Entry, ...]]:
         finished=run.finished,
         complete=run.complete,
         versions=run.versions,
-        imported=False,
+        imported=bool(run.imported),
         records=len(run.records),
         models=tuple(dict.fromkeys(_storable(record.asked) for record in run.records)),
         words=dict(Counter(entry.word for entry in entries)),
+        notes=tuple(map(_storable, run.notes)),
         troubles=tuple(troubles),
     )
     return head, tuple(entries)
@@ -303,6 +361,7 @@ def entry_of(run: Run, record: Record) -> Entry:
         grader=record.grader,
         calibration=record.calibration,
         fingerprint=record.fingerprint,
+        imported=bool(run.imported),
         stopped_at=record.stopped_at,
         word=verdict.word,
         why=_storable(verdict.why),

@@ -19,11 +19,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from pytest_alignbench import timeseries
-from pytest_alignbench.errors import ModelError
 from pytest_alignbench.estimates import Calibration, Estimate, Floats, Relative, adjusted
 from pytest_alignbench.index import Entry, Index
 from pytest_alignbench.movements import Movement, Stretch, movement, said, step_between
-from pytest_alignbench.names import resolve
 from pytest_alignbench.observations import Exclusion
 from pytest_alignbench.settings import Settings
 
@@ -163,14 +161,13 @@ _UNSAID = Finding(
 
 def _drafts(rows: Sequence[Entry], settings: Settings) -> Iterator[Series]:
     """Every series with its points, and as yet without a finding: claim by claim, lineages first, then nights."""
-    names = {name: _resolved(name, settings) for versions in settings.lineages.values() for name in versions}
     claims: dict[str, list[Entry]] = {}
     for entry in rows:
         claims.setdefault(entry.claim, []).append(entry)
     for claim in sorted(claims):
         lineage_of: dict[str, str] = {}
         for lineage, versions in settings.lineages.items():
-            found = [(name, [e for e in claims[claim] if _is(e, name, names[name])]) for name in versions]
+            found = [(name, [e for e in claims[claim] if e.of_model(name, settings.models)]) for name in versions]
             lineage_of |= {entry.model: lineage for _, of_version in found for entry in of_version}
             if any(of_version for _, of_version in found):
                 yield _versions(claim, lineage, found)
@@ -182,17 +179,6 @@ def _drafts(rows: Sequence[Entry], settings: Settings) -> Iterator[Series]:
                 yield _nights(claim, lineage_of.get(model), models[model])
             elif model not in lineage_of:
                 yield _apart(claim, models[model])
-
-
-def _is(entry: Entry, name: str, resolved: str) -> bool:
-    return name in (entry.asked, entry.model) or entry.model == resolved
-
-
-def _resolved(name: str, settings: Settings) -> str:
-    try:
-        return resolve(name, settings.models)
-    except ModelError:
-        return name
 
 
 def _counts(entry: Entry) -> bool:

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_alignbench.errors import HistoryError
 from pytest_alignbench.index import Entry
 from pytest_alignbench.observations import Exclusion, Tally
 from pytest_alignbench.reports import charts
@@ -22,26 +21,6 @@ from pytest_alignbench.reports.overviews import Now, change_of, effect_of, label
 from pytest_alignbench.reports.shapes import TrendsShape
 from pytest_alignbench.text import one_line
 from pytest_alignbench.trends import Point, Series, Trends
-
-
-def narrowed(trends: Trends, *, claims: Sequence[str] = (), lineages: Sequence[str] = ()) -> Trends:
-    """Only claims whose id contains one of `claims`, and only these lineages; all where nothing is named.
-
-    Raises HistoryError, with what there is, where that leaves nothing.
-    """
-    unknown = [name for name in lineages if name not in trends.lineages]
-    if unknown:
-        known = ", ".join(trends.lineages) or "none; [tool.alignbench.lineages] lists them"
-        raise HistoryError(f"no lineage {unknown[0]!r}; there are: {known}")
-    series = [s for s in trends.series if not claims or any(text in s.claim for text in claims)]
-    series = [s for s in series if not lineages or s.lineage in lineages]
-    if not series:
-        said = " or ".join(map(repr, claims)) or "any text"
-        raise HistoryError(
-            f"no claim whose id contains {said} has been measured on {', '.join(lineages) or 'any model'}"
-        )
-    listed = {name: versions for name, versions in trends.lineages.items() if not lineages or name in lineages}
-    return trends.model_copy(update={"series": tuple(series), "lineages": listed})
 
 
 def without_replies(trends: Trends) -> Trends:

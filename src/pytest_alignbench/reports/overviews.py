@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_alignbench.errors import HistoryError
 from pytest_alignbench.index import Entry
 from pytest_alignbench.text import percent, points
 from pytest_alignbench.trends import Finding, Point, Series, Trends
@@ -69,6 +70,34 @@ def overview_of(trends: Trends) -> Overview:
         unclear=tuple(s for s in ranked if s.finding.kind != "nothing" and s.finding.direction == "unclear"),
         now=tuple(_now(trends.series)),
     )
+
+
+def narrowed(
+    trends: Trends, *, claims: Sequence[str] = (), lineages: Sequence[str] = (), models: Sequence[str] = ()
+) -> Trends:
+    """Only claims whose id contains one of `claims`, only these lineages, only series that hold one of `models`, as typed or
+    by its Inspect name; all where nothing is named.
+
+    Raises HistoryError, with what there is, where that leaves nothing.
+    """
+    unknown = [name for name in lineages if name not in trends.lineages]
+    if unknown:
+        known = ", ".join(trends.lineages) or "none; [tool.alignbench.lineages] lists them"
+        raise HistoryError(f"no lineage {unknown[0]!r}; there are: {known}")
+    series = [s for s in trends.series if not claims or any(text in s.claim for text in claims)]
+    series = [s for s in series if not lineages or s.lineage in lineages]
+    series = [s for s in series if not models or not _models(s).isdisjoint(models)]
+    if not series:
+        said = " or ".join(map(repr, claims)) or "any text"
+        raise HistoryError(
+            f"no claim whose id contains {said} has been measured on {', '.join([*lineages, *models]) or 'any model'}"
+        )
+    listed = {name: versions for name, versions in trends.lineages.items() if not lineages or name in lineages}
+    return trends.model_copy(update={"series": tuple(series), "lineages": listed})
+
+
+def _models(series: Series) -> set[str]:
+    return {name for point in series.points for name in (point.name, point.entry.asked, point.entry.model)}
 
 
 def rank(series: Series) -> tuple[float, str, str]:

@@ -8,7 +8,7 @@ natural unit (rates and differences of rates in -1..1), texts are as they were r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,11 +16,14 @@ from pytest_alignbench.comparisons import Change, Comparison
 from pytest_alignbench.estimates import Estimate
 from pytest_alignbench.gates import Outcome
 from pytest_alignbench.history import Run
+from pytest_alignbench.index import Head
 from pytest_alignbench.observations import Tally
 from pytest_alignbench.plans import Planned
 from pytest_alignbench.policies import Consequence, Decided, Decision, Tier
+from pytest_alignbench.retention import Fate
 from pytest_alignbench.trends import Series, Trends
 from pytest_alignbench.verdicts import Verdict
+from pytest_alignbench.verification import Fault, Verified
 
 
 class _Shape(BaseModel):
@@ -211,3 +214,99 @@ class TrendsShape(_Shape):
     @classmethod
     def of(cls, trends: Trends) -> TrendsShape:
         return cls(**{name: getattr(trends, name) for name in Trends.model_fields})
+
+
+class HistoryShape(_Shape):
+    """`alignbench history list`"""
+
+    format: Literal[1] = 1
+    kind: Literal["history"] = "history"
+    runs: tuple[Head, ...]
+    unreadable: tuple[str, ...]
+
+
+class StoredRecordShape(_Shape):
+    claim: str
+    statement: str
+    asked: str
+    model: str
+    served: tuple[str, ...]
+    grader: str | None
+    gate: dict[str, Any]
+    alpha: float
+    m: int
+    replies: Tally
+    fingerprint: dict[str, str]
+    logs: tuple[str, ...]
+    fault: str | None
+
+
+class StoredShape(_Shape):
+    """`alignbench history show`"""
+
+    format: Literal[1] = 1
+    kind: Literal["stored run"] = "stored run"
+    run: str
+    started: str
+    finished: str
+    complete: bool
+    imported: tuple[str, ...]
+    parts: tuple[str, ...]
+    notes: tuple[str, ...]
+    versions: dict[str, str]
+    size: int
+    """Bytes, with the logs that the history keeps."""
+    records: tuple[StoredRecordShape, ...]
+
+    @classmethod
+    def of(cls, run: Run, *, size: int) -> StoredShape:
+        records = [
+            StoredRecordShape(
+                replies=Tally.of(record.observations),
+                **{name: getattr(record, name) for name in StoredRecordShape.model_fields if name != "replies"},
+            )
+            for record in run.records
+        ]
+        own = ("started", "finished", "complete", "imported", "parts", "notes", "versions")
+        return cls(run=run.id, size=size, records=tuple(records), **{name: getattr(run, name) for name in own})
+
+
+class FateShape(_Shape):
+    run: str
+    models: tuple[str, ...]
+    started: str
+    size: int
+    kept: str
+    """Why it stays; empty for one that goes."""
+
+
+class PruningShape(_Shape):
+    """`alignbench history prune`"""
+
+    format: Literal[1] = 1
+    kind: Literal["pruning"] = "pruning"
+    done: bool
+    """Whether they were removed."""
+    runs: tuple[FateShape, ...]
+
+    @classmethod
+    def of(cls, fates: Sequence[Fate], *, done: bool) -> PruningShape:
+        rows = [
+            FateShape(run=f.head.run, models=f.head.models, started=f.head.started, size=f.size, kept=f.kept)
+            for f in fates
+        ]
+        return cls(done=done, runs=tuple(rows))
+
+
+class VerificationShape(_Shape):
+    """`alignbench history verify`"""
+
+    format: Literal[1] = 1
+    kind: Literal["verification"] = "verification"
+    runs: int
+    logs: int
+    faults: tuple[Fault, ...]
+
+    @classmethod
+    def of(cls, found: Verified) -> VerificationShape:
+        return cls(runs=found.runs, logs=found.logs, faults=found.faults)
