@@ -7,13 +7,15 @@ a verdict is the long one's equal, and that the error rate and the power it coun
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from benchmarks.calibration import __main__ as program
-from benchmarks.calibration import sessions, suite
+from benchmarks.calibration import sessions, suite, trends
 from benchmarks.calibration.sessions import Made
 from benchmarks.calibration.short import ALPHA, Short, Terms
 from benchmarks.calibration.tables import (
@@ -208,3 +210,41 @@ def test_the_table_goes_between_its_marks(tmp_path: Path, monkeypatch: pytest.Mo
     document.write_text("no marks", encoding="utf-8")
     with pytest.raises(ValueError, match="has no lines"):
         program.write("| new |")
+
+
+# -- trends
+
+
+def test_the_run_length_of_the_cusum_is_the_textbooks() -> None:
+    """Montgomery, table 9.3, k = 1/2 and no shift: 168 nights at h = 4, 465 at h = 5 (Hawkins 1993)."""
+    assert trends.run_length(4.0) == pytest.approx(168, rel=0.005)
+    assert trends.run_length(5.0) == pytest.approx(465, rel=0.005)
+    assert trends.run_length(8.0) > 9_000
+
+
+def test_items_are_drawn_at_their_rates_and_alike_over_versions() -> None:
+    y = trends.drawn([0.1, 0.3, 0.3], np.random.default_rng(1), n=20_000)
+    assert y.mean(axis=0) == pytest.approx([0.1, 0.3, 0.3], abs=0.015)
+    # two binary values whose normal scores correlate by .45 agree so often (Sheppard 1899, by the bivariate normal law)
+    both = stats.multivariate_normal([0, 0], [[1, 0.45], [0.45, 1]]).cdf([stats.norm.ppf(0.3)] * 2)
+    assert (y[:, 1] * y[:, 2]).mean() == pytest.approx(both, abs=0.015)
+
+
+@pytest.mark.parametrize("make", trends.SECTIONS, ids=lambda make: str(make.__name__))
+def test_the_tables_of_trends_are_made(make: Callable[[float], Section]) -> None:
+    section = make(0.0)
+    assert section.rows
+    assert {len(row) for row in section.rows.values()} == {len(section.columns)}
+    lines = list(program.tables([section]))
+    assert lines[0] == f"### {section.title}"
+    assert sum(line.startswith("| ") for line in lines) == len(section.rows) + 1
+
+
+def test_the_tables_of_trends_have_a_place_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, end = program.TRENDS
+    assert begin in program.DOCUMENT.read_text("utf-8")
+    document = tmp_path / "statistics.md"
+    monkeypatch.setattr(program, "DOCUMENT", document)
+    document.write_text(f"{program.BEGIN}\nkept\n{program.END}\n{begin}\nold\n{end}\n", encoding="utf-8")
+    program.write("| new |", begin=begin, end=end)
+    assert document.read_text("utf-8") == f"{program.BEGIN}\nkept\n{program.END}\n{begin}\n\n| new |\n\n{end}\n"

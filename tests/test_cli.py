@@ -124,7 +124,7 @@ def test_an_empty_history_holds_no_latest_run(store: History) -> None:
     done = alignbench("show")
     assert done.exit_code == 2
     assert "run 'latest' is not among the 0 runs" in done.output
-    assert alignbench("history", "list").output == ""
+    assert alignbench("history", "list").output == "history .alignbench: 0 runs\n"
 
 
 def test_a_file_that_is_not_what_was_written_is_refused(store: History, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.calibration [--quick] [--write]`: see the package."""
+"""`python -m benchmarks.calibration [--quick] [--write] [--only verdicts|trends]`: see the package."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.calibration import trends
 from benchmarks.calibration.sessions import Checked, checked
 from benchmarks.calibration.tables import SECTIONS, Figure, Section, shown
 from pytest_alignbench.gates import Outcome
@@ -16,6 +17,10 @@ from pytest_alignbench.gates import Outcome
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
 BEGIN = "<!-- calibration: begin (written by python -m benchmarks.calibration --write) -->"
 END = "<!-- calibration: end -->"
+TRENDS = (
+    "<!-- trends: begin (written by python -m benchmarks.calibration --only trends --write) -->",
+    "<!-- trends: end -->",
+)
 QUICK = 0.02
 """Share of the repeats under --quick."""
 
@@ -36,8 +41,14 @@ def markdown(sessions: Sequence[Checked], sections: Sequence[Section]) -> Iterat
         records = len(made.run.records)
         alike = f"{records - len(made.differing)} of {records}"
         yield f"| {made.what} | {records} | {made.replies:,} | {said} | {alike} |"
-    for section in sections:
-        yield from ("", f"### {section.title}", "", section.says, "")
+    yield ""
+    yield from tables(sections)
+
+
+def tables(sections: Sequence[Section]) -> Iterator[str]:
+    for number, section in enumerate(sections):
+        yield from ([""] if number else [])
+        yield from (f"### {section.title}", "", section.says, "")
         yield from _wide(section) if len(section.columns) > 1 else _long(section)
 
 
@@ -70,46 +81,57 @@ def _measured(figure: Figure) -> str:
     return shown(figure.measured) + (" (!)" if figure.off else "")
 
 
-def write(block: str) -> None:
+def write(block: str, *, begin: str = BEGIN, end: str = END) -> None:
     """Puts the block between its marks in the document.
 
     Raises ValueError where the marks are not there.
     """
     text = DOCUMENT.read_text(encoding="utf-8")
-    before, begun, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
+    before, begun, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
     if not (begun and ended):
-        raise ValueError(f"{DOCUMENT} has no lines {BEGIN!r} and {END!r} to put the table between")
-    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{block}\n\n{END}{after}", encoding="utf-8")
+        raise ValueError(f"{DOCUMENT} has no lines {begin!r} and {end!r} to put the table between")
+    DOCUMENT.write_text(f"{before}{begin}\n\n{block}\n\n{end}{after}", encoding="utf-8")
 
 
 def main() -> int:
     """1 if a record of the long way could not be made again alike; figures off their nominal are marked (!)."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repeats, in less than a minute")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/statistics.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/statistics.md")
+    parser.add_argument("--only", choices=["verdicts", "trends"], help="one of the two parts")
     asked = parser.parse_args()
     started = time.perf_counter()
 
     def tell(what: str) -> None:
         print(f"{time.perf_counter() - started:6.1f} s  {what}", file=sys.stderr)
 
-    with tempfile.TemporaryDirectory() as folder:
-        sessions = []
-        for made in checked(Path(folder), quick=asked.quick):
-            sessions.append(made)
-            tell(f"session: {made.what}")
-    sections = []
-    for make in SECTIONS:
-        sections.append(make(QUICK if asked.quick else 1.0))
-        tell(sections[-1].title)
-    block = "\n".join(markdown(sessions, sections))
-    print(block)
-    if asked.write:
-        write(block)
-    wrong = [line for made in sessions for line in made.differing]
-    for line in wrong:
-        print(f"not alike: {line}", file=sys.stderr)
+    def made_of(sections: Sequence[Callable[[float], Section]]) -> Iterator[Section]:
+        for make in sections:
+            section = make(QUICK if asked.quick else 1.0)
+            tell(section.title)
+            yield section
+
+    wrong: list[str] = []
+    if asked.only != "trends":
+        with tempfile.TemporaryDirectory() as folder:
+            sessions = []
+            for made in checked(Path(folder), quick=asked.quick):
+                sessions.append(made)
+                tell(f"session: {made.what}")
+        block = "\n".join(markdown(sessions, list(made_of(SECTIONS))))
+        print(block)
+        if asked.write:
+            write(block)
+        wrong = [line for made in sessions for line in made.differing]
+        for line in wrong:
+            print(f"not alike: {line}", file=sys.stderr)
+    if asked.only != "verdicts":
+        block = "\n".join(tables(list(made_of(trends.SECTIONS))))
+        print(block)
+        if asked.write:
+            begin, end = TRENDS
+            write(block, begin=begin, end=end)
     return 1 if wrong else 0
 
 
