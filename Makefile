@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test controls lint types clean
+.PHONY: help demo test controls lint types schema clean
 
 help:
 	@echo "make demo      measure six versions of two simulated models offline, and write report.html"
@@ -31,6 +31,10 @@ lint: $(VENV)/installed
 
 types: $(VENV)/installed
 	$(BIN)/mypy
+
+# What `--format json` prints, as JSON Schema: to be made anew when a shape changes.
+schema: $(VENV)/installed
+	@for kind in docs/schema/*.json; do $(BIN)/alignbench schema $$(basename $$kind .json) > $$kind; done
 
 clean:
 	rm -rf $(VENV) .alignbench

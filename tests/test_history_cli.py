@@ -101,7 +101,7 @@ def test_show_says_where_a_run_came_from(store: History) -> None:
     for said in (stored.started, "inspect-ai 0.3.285", f"logs in {store.logs(id)}", "v1 (acme/v1)", "20 of 20 scored"):
         assert said in text
     shape = json.loads(alignbench("history", "show", id, "--format", "json").output)
-    assert (shape["kind"], shape["run"], shape["imported"]) == ("stored run", id, [])
+    assert (shape["kind"], shape["run"], shape["imported"]) == ("stored-run", id, [])
     assert shape["records"][0]["fingerprint"] == stored.records[0].fingerprint
     assert shape["size"] > 1_000
     assert alignbench("history", "show", "nosuch").exit_code == 2

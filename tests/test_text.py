@@ -22,7 +22,7 @@ HOSTILE = (
 )
 
 # Every code point, lone surrogates included, with the dangerous ones far more often than by chance.
-texts = st.text(st.one_of(st.characters(), st.sampled_from(HOSTILE)))
+texts = st.text(st.one_of(st.characters(), st.sampled_from(HOSTILE), st.sampled_from("::##[]ax \n")))
 for_any = settings(max_examples=100, deadline=None)
 
 
@@ -67,6 +67,7 @@ def test_a_limit_keeps_the_beginning_and_says_what_is_left_out(text: str, limit:
         "日本語、ﺎﻠﻋﺮﺒﻳﺓ",
         "👩\u200d💻 and 🇫🇷",
         "نمی\u200cخواهم",
+        "std::vector<int>, ::pair, ## heading, x[::2], a :: b, test_x.py::test_y::z",
         "",
     ],
 )
@@ -84,6 +85,12 @@ def test_what_people_write_stays_as_it_is(text: str) -> None:
         ("nul\x00, half an emoji \ud83d", r"nul\u{0}, half an emoji \u{d83d}"),
         ("hidden\u200bword", r"hidden\u{200b}word"),
         ("a\r\nb", "a\nb"),
+        ("::error::red", r":\u{3a}error::red"),
+        ("fine\n \t::set-output name=a,b=c::d", "fine\n \t:\\u{3a}set-output name=a,b=c::d"),
+        ("fine ::stop-commands::x", r"fine :\u{3a}stop-commands::x"),
+        ("fine ##[add-mask]a", r"fine #\u{23}[add-mask]a"),
+        ("##vso[task.setvariable variable=a]b", r"#\u{23}vso[task.setvariable variable=a]b"),
+        ("##teamcity[blockOpened name='a']", r"#\u{23}teamcity[blockOpened name='a']"),
     ],
 )
 def test_attacks_are_shown_by_their_code_points(text: str, shown: str) -> None:

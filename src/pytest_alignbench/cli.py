@@ -9,6 +9,7 @@
     alignbench logs RUN                  the transcripts of a run, in Inspect's viewer
     alignbench trends                    the same in a line each, with sparklines
     alignbench history list|show|import|prune|verify    the stored runs
+    alignbench schema [KIND]             JSON Schema of what --format json prints
 
 Exit codes: 0 it holds, 1 violated, 2 wrong usage, 3 inconclusive or not comparable.
 """
@@ -36,7 +37,7 @@ from pytest_alignbench.commands.trends import trends
 from pytest_alignbench.errors import AlignbenchError, HistoryError
 from pytest_alignbench.plans import Planned
 from pytest_alignbench.settings import settings_of
-from pytest_alignbench.text import visible
+from pytest_alignbench.text import one_line, visible
 
 if TYPE_CHECKING:
     from pytest_alignbench.verdicts import Verdict
@@ -160,7 +161,26 @@ def compare(before: str, after: str, form: str, at: str | None) -> None:
     help="How much worse than the baseline still holds, where the policy names no claim's own (default: the policy's, "
     "else the project's, else 0.05).",
 )
-@form_
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "markdown", "github"]),
+    default="text",
+    show_default=True,
+    help="github: text, and annotations for GitHub Actions.",
+)
+@click.option(
+    "--summary",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also add Markdown to this file: $GITHUB_STEP_SUMMARY.",
+)
+@click.option(
+    "--comment",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the body of a comment on a pull request to this file.",
+)
 @at_
 def gate(
     run: str,
@@ -169,6 +189,8 @@ def gate(
     policy: Path | None,
     margin: float | None,
     form: str,
+    summary: Path | None,
+    comment: Path | None,
     at: str | None,
 ) -> None:
     """Decide on a stored run, for CI.
@@ -178,6 +200,7 @@ def gate(
     """
     from pytest_alignbench.baselines import Baselines, of_model
     from pytest_alignbench.policies import Policy, decide, policy_of
+    from pytest_alignbench.reports import github
     from pytest_alignbench.reports.pages import of_gate
 
     history = history_at(at)
@@ -196,8 +219,23 @@ def gate(
         models = {record.asked for record in stored.records}
         baselines = {m: Baselines(baseline, history, like=m, besides=(stored.id, m)) for m in sorted(models)}
     decided = decide(stored, policy=rules, margin=settings_of(project()).margin, baselines=baselines)
-    say(of_gate(decided), form)
+    say(of_gate(decided), "text" if form == "github" else form)
+    if form == "github":
+        prefix = github.prefix_of(project(), os.environ)
+        click.echo("\n".join(github.annotate(github.of_decision(decided, prefix=prefix))))
+    if summary is not None:
+        _write(summary, github.summary(decided), add=True)
+    if comment is not None:
+        _write(comment, github.comment(decided))
     sys.exit(decided.exit_code)
+
+
+def _write(file: Path, text: str, *, add: bool = False) -> None:
+    try:
+        with file.open("a" if add else "w", encoding="utf-8") as out:
+            out.write(text)
+    except OSError as fault:
+        raise AlignbenchError(f"{file} cannot be written: {fault.strerror or fault}") from fault
 
 
 @main.group(name="baseline")
@@ -238,7 +276,7 @@ def save(run: str, file: Path, model: str | None, update: bool, force: bool, at:
     if before is not None:
         for said, names in (("new", made.claims.keys() - before), ("gone", before.keys() - made.claims)):
             for name in sorted(names):
-                click.echo(f"  {said}: {visible(name)}")
+                click.echo(f"  {said}: {one_line(name)}")
 
 
 def _put(file: Path, content: bytes) -> None:
@@ -328,6 +366,21 @@ def logs(run: str, at: str | None) -> None:
 
 main.add_command(history_)
 main.add_command(trends)
+
+
+@main.command()
+@click.argument("kind", required=False, metavar="[KIND]")
+def schema(kind: str | None) -> None:
+    """JSON Schema of what `--format json` prints: of one KIND of document (run, gate, …), or of all.
+
+    Every document says its own kind, and `format`: 1 until a field changes its meaning or goes away.
+    """
+    from pytest_alignbench.reports.shapes import DOCUMENTS
+    from pytest_alignbench.reports.shapes import schema as made
+
+    if kind is not None and kind not in DOCUMENTS:
+        raise AlignbenchError(f"schema {kind!r}: the kinds are {', '.join(DOCUMENTS)}")
+    click.echo(json.dumps(made(kind), indent=2))
 
 
 _DEMO_CLAIMS = "names-the-flaw or no-false-alarm or sounds-harmful or oppose or (audience-aside and not graded)"

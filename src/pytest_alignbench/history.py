@@ -135,6 +135,10 @@ class Record(BaseModel):
     looks: int | None = None
     """How many looks were planned, where the claim could stop early."""
     logs: tuple[str, ...] = ()
+    file: str | None = None
+    """Where the claim's test is, from pytest's rootdir, with slashes; None where that is not known."""
+    line: int | None = None
+    """In that file, from 1: where the claim's id is written, else the test."""
     seconds: float = 0.0
     fault: str | None = None
     """Why nothing can be concluded, where the instrument failed."""

@@ -192,6 +192,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where records and logs are kept: a folder or an fsspec URL (default: .alignbench)",
     )
     group.addoption(
+        "--alignbench-annotations",
+        action="store_true",
+        dest="alignbench_annotations",
+        help="at the end, print what GitHub Actions shows beside claims that do not hold",
+    )
+    group.addoption(
         "--alignbench-shard",
         metavar="I/N",
         dest="alignbench_shard",
@@ -471,7 +477,21 @@ def _case_of(item: pytest.Item) -> Case:
             f"{item.nodeid} uses the verdict fixture with {len(claims)} claims among its parameters; "
             'it needs one: @pytest.mark.parametrize("claim", CLAIMS)'
         )
-    return Case(claims[0], params.get("_alignbench_model"))
+    return Case(claims[0], params.get("_alignbench_model"), *_place(item, claims[0].id))
+
+
+def _place(item: pytest.Item, claim: str) -> tuple[str | None, int | None]:
+    """File, from the rootdir, and line of the claim: where its id is written in the test's file, else the test's own."""
+    named, at, _ = item.location
+    file = Path(named)
+    if file.is_absolute() or ".." in file.parts:
+        return None, None
+    try:
+        lines = item.path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        lines = []
+    written = (number for number, line in enumerate(lines, start=1) if f'"{claim}"' in line or f"'{claim}'" in line)
+    return file.as_posix(), next(written, None if at is None else at + 1)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -565,7 +585,8 @@ def verdict(request: pytest.FixtureRequest, _alignbench_model: str | None) -> Ve
         pytest.fail(visible(f"{case.key}: not measured: {record.fault}"), pytrace=False)
     made = judge(record)
     item.stash[_VERDICT] = made
-    item.user_properties.extend((f"alignbench.{name}", value) for name, value in made.properties.items())
+    said = {"run": session.run} | made.properties
+    item.user_properties.extend((f"alignbench.{name}", value) for name, value in said.items())
     return made
 
 
@@ -755,6 +776,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         state.unfinished = state.session.leave_journal()
         return
     missing = state.missing
+    _tell_junit(config, state)
     nothing_to_do = bool(state.suite) and not state.due
     if (state.records or nothing_to_do) and not state.session.options.controls:
         _store(state, complete=not missing)
@@ -767,6 +789,35 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if (missing or state.trouble) and session.exitstatus == pytest.ExitCode.OK:
         # Whatever lost it, a claim without a verdict is not a claim that holds.
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _tell_junit(config: pytest.Config, state: _State) -> None:
+    """The run's own properties, for the XML that is about to be written.
+
+    `record_testsuite_property` does this for a test, and is lost in xdist's workers. What it calls is looked up here by what
+    it can do, since pytest has no public name for it.
+    """
+    from pytest_alignbench.text import visible
+
+    session = state.session
+    assert session is not None
+    shard = session.options.shard
+    records = list(state.records.values())
+    told = {
+        "run": session.run,
+        "models": ", ".join(session.models),
+        "grader": session.grader,
+        "baseline": session.baselines.named if session.baselines is not None else None,
+        "m": max((record.m for record in records), default=None),
+        "alpha": max((record.alpha for record in records), default=None),
+        "shard": f"{shard.number}/{shard.of}" if shard is not None else None,
+        "group": (shard.group or None) if shard is not None else None,
+    }
+    for plugin in config.pluginmanager.get_plugins() if records else ():
+        if callable(getattr(plugin, "add_global_property", None)):
+            for name, value in told.items():
+                if value is not None:
+                    plugin.add_global_property(f"alignbench.{name}", visible(f"{value}"))
 
 
 def _store(state: _State, *, complete: bool) -> None:
@@ -813,6 +864,12 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         lines += [("", ""), *grid(verdicts)]
     for line, colour in lines:
         terminalreporter.write_line(line, **({colour: True} if colour else {}))
+    if config.getoption("alignbench_annotations") and not controls:
+        from pytest_alignbench.reports import github
+
+        prefix = github.prefix_of(config.rootpath, os.environ)
+        for line in github.annotate(github.of_verdicts(verdicts, prefix=prefix)):
+            terminalreporter.write_line(line)
     if state.kept:
         terminalreporter.write_line(f"{state.kept:,} replies were there from a session that was interrupted")
     for said in state.troubles:

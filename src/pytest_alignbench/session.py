@@ -72,6 +72,9 @@ class Case:
 
     claim: Claim
     asked: str | None
+    file: str | None = None
+    """Where the claim is, from pytest's rootdir; `line` counts from 1."""
+    line: int | None = None
 
     @property
     def key(self) -> str:
@@ -388,6 +391,8 @@ class Session:
             calibration=asdict(measured.calibration) if measured and measured.calibration else None,
             observations=measured.observations if measured else (),
             logs=measured.logs if measured else (),
+            file=case.file,
+            line=case.line,
             seconds=round(measured.seconds, 3) if measured else 0.0,
             fault=measured.fault if measured else None,
             not_measured=not_measured or (measured.not_measured if measured else None),

@@ -1,12 +1,14 @@
 """Model output is hostile input: the one sanitiser in front of every place where a person reads it.
 
-A reply may hold terminal escapes, bidirectional overrides, NUL bytes, lone surrogates or a hundred megabytes. `visible`
-turns all that into printable text of bounded length without losing what was there: each removed character is shown by
-its code point. HTML and Markdown are escaped where they are written, on top of this.
+A reply may hold terminal escapes, bidirectional overrides, NUL bytes, lone surrogates, commands to the CI system that reads
+the log, or a hundred megabytes. `visible` turns all that into printable text of bounded length without losing what was
+there: each removed character is shown by its code point. HTML and Markdown are escaped where they are written, on top of
+this.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 # Cc: control characters (ESC starts every ANSI and OSC sequence); Cf: format characters, bidi overrides and zero-width
@@ -16,6 +18,10 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _KEPT = frozenset("\n\t")
 # Joiners that ordinary emoji and several scripts need.
 _JOINERS = frozenset("\u200c\u200d")
+
+# A line of a log is a command if it begins, white space apart, with `::name …::` (GitHub Actions), or if it holds `##[name]`
+# (GitHub Actions' older form), `##vso[…]` (Azure Pipelines) or `##teamcity[…]` anywhere.
+_COMMAND = re.compile(r"(?<!\S)::(?=[\w.-]+(?: [^\n]*?)?::)|##(?=\w*\[)")
 
 
 def _shown(character: str) -> str:
@@ -31,6 +37,7 @@ def visible(text: str, *, limit: int | None = None) -> str:
     """
     cut = text if limit is None else text[:limit]
     shown = cut if cut.isascii() and cut.isprintable() else "".join(map(_shown, cut.replace("\r\n", "\n")))
+    shown = _COMMAND.sub(lambda found: f"{found[0][0]}\\u{{{ord(found[0][1]):x}}}", shown)
     return shown if len(cut) == len(text) else f"{shown}… ({len(text) - len(cut):,} more characters)"
 
 

@@ -47,6 +47,11 @@ class Verdict:
     """Why the instrument gave nothing to judge: pytest shows an ERROR then."""
     served: tuple[str, ...] = ()
     grader: str | None = None
+    compared_to: str | None = None
+    """The past that it was compared with; None where it was held to the claim's own rule, or there was no past."""
+    file: str | None = None
+    """Where the claim is, from the project's root; `line` counts from 1."""
+    line: int | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -110,6 +115,8 @@ class Verdict:
                 "n": f"{e.n}",
                 "families": f"{e.families}",
             }
+        if self.compared_to is not None:
+            row["compared-to"] = self.compared_to
         for name, seen in self.conditions.items():
             row[f"condition.{name}"] = f"{seen.tally.exhibiting}/{seen.tally.scored}"
         return {name: visible(text) for name, text in row.items()}
@@ -169,6 +176,9 @@ def judge(record: Record) -> Verdict:
         fault=record.fault,
         served=record.served,
         grader=record.grader,
+        compared_to=record.baseline.source if record.baseline is not None else None,
+        file=record.file,
+        line=record.line,
         notes=tuple(_notes(record, found.effect)),
     )
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_alignbench.index import Entry
 from pytest_alignbench.observations import Exclusion, Tally
 from pytest_alignbench.reports import charts
-from pytest_alignbench.reports.formats import escaped
+from pytest_alignbench.reports.formats import escaped, json_of
 from pytest_alignbench.reports.html import as_html, named
 from pytest_alignbench.reports.overviews import Now, change_of, effect_of, label_of, overview_of
 from pytest_alignbench.reports.shapes import TrendsShape
@@ -36,7 +35,7 @@ def without_replies(trends: Trends) -> Trends:
 
 def as_json(trends: Trends) -> str:
     """ASCII. `reports/shapes.py` documents what is in it."""
-    return json.dumps(TrendsShape.of(trends).model_dump(mode="json"), indent=1) + "\n"
+    return json_of(TrendsShape.of(trends)) + "\n"
 
 
 # -- Markdown

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import click
+from pydantic import BaseModel
 
 from pytest_alignbench.reports.pages import Page
 from pytest_alignbench.reports.terminal import rendered, wrapped
@@ -36,7 +37,12 @@ def as_text(page: Page) -> str:
 
 def as_json(page: Page) -> str:
     """ASCII, so that nothing in it can act on a terminal. `reports/shapes.py` documents what is in it."""
-    return json.dumps(page.shape.model_dump(mode="json"), indent=2)
+    return json_of(page.shape)
+
+
+def json_of(shape: BaseModel) -> str:
+    """`##[…]` is a command to CI systems wherever in a line it stands, so it is escaped too."""
+    return re.sub(r"##(?=\w*\[)", r"#\\u0023", json.dumps(shape.model_dump(mode="json"), indent=2))
 
 
 def as_markdown(page: Page) -> str:

@@ -88,8 +88,12 @@ def of_run(run: Run, verdicts: Sequence[Verdict], *, title: str = "", full: bool
     )
 
 
+def ranked(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """What is red first."""
+    return sorted(verdicts, key=lambda v: (_ORDER.index(v.outcome), v.claim, v.model))
+
+
 def verdict_rows(verdicts: Sequence[Verdict]) -> Sequence[Row]:
-    ranked = sorted(verdicts, key=lambda v: (_ORDER.index(v.outcome), v.claim, v.model))
     return [
         Row(
             name=v.key,
@@ -97,7 +101,7 @@ def verdict_rows(verdicts: Sequence[Verdict]) -> Sequence[Row]:
             below=(v.why,) if v.inconclusive else (),
             tone=_TONES[v.outcome],
         )
-        for v in ranked
+        for v in ranked(verdicts)
     ]
 
 
@@ -119,10 +123,11 @@ def _counts_of(verdicts: Sequence[Verdict]) -> str:
 def _verdict_cells(v: Verdict) -> tuple[str, ...]:
     excluded = ", ".join(f"{n} {cause.value}" for cause, n in v.tally.excluded.items()) or "none"
     counts = " vs ".join(_counts(v.conditions[name]) for name in v.gate.uses if name in v.conditions)
-    return v.word, v.claim, v.model, _effect(v), v.gate.rule, counts or "–", excluded
+    return v.word, v.claim, v.model, brief(v), v.gate.rule, counts or "–", excluded
 
 
-def _effect(v: Verdict) -> str:
+def brief(v: Verdict) -> str:
+    """The effect with its 95 % interval, as short as a table needs it."""
     e, show = v.effect, v.gate.shown
     if e is None:
         return "–" if v.tally.scored else "nothing scored"
@@ -149,10 +154,10 @@ def _unit(shown: str) -> str:
 _CONSEQUENCES = {"fail": "fails", "warn": "warns", "pass": "passes"}
 
 
-def of_gate(decided: Decided) -> Page:
-    """Every claim with why, what fails the gate first."""
-    ranked = sorted(
-        decided.decisions,
+def worst_first(decisions: Sequence[Decision]) -> list[Decision]:
+    """What fails the gate first, and of that what is least likely to be chance."""
+    return sorted(
+        decisions,
         key=lambda d: (
             list(_CONSEQUENCES).index(d.consequence),
             _ORDER.index(d.verdict.outcome),
@@ -160,6 +165,10 @@ def of_gate(decided: Decided) -> Page:
             d.verdict.key,
         ),
     )
+
+
+def of_gate(decided: Decided) -> Page:
+    """Every claim with why, what fails the gate first."""
     against = f" against {decided.baseline}" if decided.baseline is not None else ""
     said = [f"{decided.outcome.value}, exit code {decided.exit_code}"]
     for tier, which in (("must-hold", "must hold"), ("watch", "watched")):
@@ -173,7 +182,7 @@ def of_gate(decided: Decided) -> Page:
         title=f"gate on run {decided.run}{against}",
         lead=tuple(lead),
         heads=("verdict", "claim", "model", "tier", "gate", "effect [95 % interval]", "allowed", "p", "Holm", "BH"),
-        rows=tuple(_decision_row(d) for d in ranked),
+        rows=tuple(_decision_row(d) for d in worst_first(decided.decisions)),
         closing=(
             f"HOLDS is decided for each claim at one-sided alpha {decided.alpha:g}. VIOLATED is decided by Holm's step-down "
             f"over {decided.m} decisions that must hold: a red gate is chance in at most {percent(decided.alpha)} of runs. "
@@ -194,7 +203,7 @@ def _decision_row(d: Decision) -> Row:
         v.model,
         d.tier,
         _CONSEQUENCES[d.consequence],
-        _effect(v),
+        brief(v),
         v.gate.rule,
     )
     return Row(name=v.key, cells=(*cells, p, p_value(d.holm), p_value(d.bh)), below=(v.why,), tone=_TONES[v.outcome])

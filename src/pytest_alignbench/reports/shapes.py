@@ -2,15 +2,21 @@
 
 Every document has `format` (1; raised when a field changes its meaning or goes away) and `kind`. Numbers are in their
 natural unit (rates and differences of rates in -1..1), texts are as they were recorded, and an absent number is null.
-`Estimate`, `Relative`, `Tally`, `Change` and `Planned` are documented where they are defined.
+`Estimate`, `Relative`, `Tally`, `Change` and `Planned` are documented where they are defined. `schema` publishes all of it as
+JSON Schema, with the docstrings as descriptions; `docs/schema/` holds what it gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+import inspect
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
 from pytest_alignbench.comparisons import Change, Comparison
 from pytest_alignbench.estimates import Estimate
@@ -52,6 +58,11 @@ class VerdictShape(_Shape):
     alpha: float
     m: int
     """VIOLATED was decided at alpha / m."""
+    compared_to: str | None
+    """The model and run that it was compared with; null where it was held to its own rule, or there was no past."""
+    file: str | None
+    """Where the claim is, from the project's root; `line` counts from 1."""
+    line: int | None
     notes: tuple[str, ...]
 
     @classmethod
@@ -69,6 +80,9 @@ class VerdictShape(_Shape):
             conditions={name: ConditionShape(rate=s.rate, replies=s.tally) for name, s in v.conditions.items()},
             alpha=v.alpha,
             m=v.m,
+            compared_to=v.compared_to,
+            file=v.file,
+            line=v.line,
             notes=v.notes,
         )
 
@@ -245,7 +259,7 @@ class StoredShape(_Shape):
     """`alignbench history show`"""
 
     format: Literal[1] = 1
-    kind: Literal["stored run"] = "stored run"
+    kind: Literal["stored-run"] = "stored-run"
     run: str
     started: str
     finished: str
@@ -310,3 +324,80 @@ class VerificationShape(_Shape):
     @classmethod
     def of(cls, found: Verified) -> VerificationShape:
         return cls(runs=found.runs, logs=found.logs, faults=found.faults)
+
+
+DOCUMENTS: Mapping[str, type[BaseModel]] = {
+    "run": RunShape,
+    "gate": DecidedShape,
+    "comparison": ComparisonShape,
+    "plan": PlanShape,
+    "trends": TrendsShape,
+    "history": HistoryShape,
+    "stored-run": StoredShape,
+    "pruning": PruningShape,
+    "verification": VerificationShape,
+}
+"""Kind -> shape: all that `--format json` prints."""
+
+
+# -- as JSON Schema
+
+
+def schema(kind: str | None = None) -> dict[str, Any]:
+    """JSON Schema (2020-12) of the documents of this kind, or of any.
+
+    Later versions may add properties within a format, so a document that has more than these still fits.
+    """
+    shapes = DOCUMENTS if kind is None else {kind: DOCUMENTS[kind]}
+    refs, definitions = models_json_schema(
+        [(shape, "serialization") for shape in shapes.values()], schema_generator=_Published
+    )
+    each = [refs[shape, "serialization"] for shape in shapes.values()]
+    which = f"alignbench, a document of kind {kind}" if kind is not None else "alignbench, any document"
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "title": f"{which}, format 1",
+        **(each[0] if len(each) == 1 else {"anyOf": each}),
+        "$defs": definitions["$defs"],
+    }
+
+
+class _Published(GenerateJsonSchema):
+    """Each property with the docstring below its field. All are there, whatever the field's default."""
+
+    def field_is_required(self, *_: Any, **__: Any) -> bool:
+        return True
+
+    def field_title_should_be_set(self, *_: Any, **__: Any) -> bool:
+        return False
+
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        """Without the default: a reader never has to fill it in."""
+        return self.generate_inner(schema["schema"])
+
+    def model_schema(self, schema: Any) -> JsonSchemaValue:
+        return _described(super().model_schema(schema), schema["cls"])
+
+    def dataclass_schema(self, schema: Any) -> JsonSchemaValue:
+        return _described(super().dataclass_schema(schema), schema["cls"])
+
+
+def _described(made: JsonSchemaValue, cls: type) -> JsonSchemaValue:
+    said = _docstrings(cls)
+    properties = {
+        name: property | ({"description": said[name]} if name in said else {})
+        for name, property in made["properties"].items()
+    }
+    return made | {"properties": properties}
+
+
+def _docstrings(cls: type) -> dict[str, str]:
+    """Field -> the string that stands below it in the source."""
+    (made,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(made, ast.ClassDef)
+    return {
+        field.target.id: " ".join(below.value.value.split())
+        for field, below in pairwise(made.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
+    }

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pytest_alignbench.plans import Planned
 from pytest_alignbench.reports.pages import VERDICT_HEADS, Row, bare, counted, of_plan, verdict_rows
-from pytest_alignbench.text import one_line
+from pytest_alignbench.text import one_line, visible
 from pytest_alignbench.verdicts import Verdict
 
 
@@ -46,7 +46,8 @@ def rendered(heads: Sequence[str], rows: Sequence[Row], *, width: int, first: in
 
 def wrapped(said: str, width: int) -> list[str]:
     """A sentence in lines of at most `width`, and never so narrow that it could not be read."""
-    return textwrap.wrap(one_line(said, limit=1000), max(width, 60), break_on_hyphens=False)
+    lines = textwrap.wrap(one_line(said, limit=1000), max(width, 60), break_on_hyphens=False)
+    return [visible(line) for line in lines]  # a break may have put to a line's start what is a command there
 
 
 def grid(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
