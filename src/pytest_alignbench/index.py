@@ -132,12 +132,16 @@ class Entry(_Value):
 
     def of_model(self, name: str, aliases: Mapping[str, str]) -> bool:
         """Whether it is of the model that a lineage lists, or a person types, under this name."""
-        if name in (self.asked, self.model):
-            return True
-        try:
-            return self.model == resolve(name, aliases)
-        except ModelError:
-            return False
+        return name in (self.asked, self.model) or self.model == _stands_for(name, aliases.get(name))
+
+
+@cache
+def _stands_for(name: str, alias: str | None) -> str | None:
+    """The Inspect name behind a name as typed; None for one that stands for nothing."""
+    try:
+        return resolve(name, {} if alias is None else {name: alias})
+    except ModelError:
+        return None
 
 
 class Head(_Value):
