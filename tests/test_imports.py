@@ -128,13 +128,17 @@ def test_what_was_not_asked_for_is_not_missing(tmp_path: Path) -> None:
     assert sum(o.exhibits is True for o in run.records[0].observations) == 4
 
 
-def test_the_logs_of_a_folder_are_one_run_with_a_record_for_each_model(tmp_path: Path) -> None:
+def test_the_logs_of_a_folder_are_one_run_with_a_record_for_each_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "logs"
     for name in ("small", "large"):
         evaluated(folder, name=name, wrong=3 if name == "small" else 0)
     reading = Reading(claim="foreign.wrong", gate=RateAtMost(0.3), scorer="includes", exhibits=("I",))
     run = read(str(folder), reading=reading)
     assert sorted(record.asked for record in run.records) == ["mockllm/large", "mockllm/small"]
+    monkeypatch.chdir(tmp_path)
+    assert all(name.startswith("logs/") for name in read("logs", reading=reading).imported), "as it was named"
     assert {record.m for record in run.records} == {2}
     fingerprints = [record.fingerprint for record in run.records]
     assert fingerprints[0] == fingerprints[1], "the same experiment on two models"
@@ -195,9 +199,16 @@ def test_a_sample_that_was_marked_as_invalid_is_excluded(tmp_path: Path) -> None
     assert second.exhibits is False
 
 
-def test_nothing_scored_is_a_fault_and_no_verdict(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scores", [None, {"includes": Score(value="C")}])
+def test_nothing_scored_is_a_fault_and_no_verdict(tmp_path: Path, scores: dict[str, Score] | None) -> None:
     run = read(
-        log(tmp_path, [sample(i, error=EvalError(message="503", traceback="", traceback_ansi="")) for i in range(4)])
+        log(
+            tmp_path,
+            [
+                sample(i, scores=scores, error=EvalError(message="503", traceback="", traceback_ansi=""))
+                for i in range(4)
+            ],
+        )
     )
     (record,) = run.records
     assert record.fault == "no reply in 'asked' could be scored: 503"
@@ -407,8 +418,9 @@ def test_a_log_of_our_own_keeps_its_conditions_pairs_and_families(project: Proje
 def test_odd_texts_are_kept(tmp_path: Path) -> None:
     odd = 'NUL \x00, ESC \x1b[31m, override \u202e, line \u2028, quote " and \\'
     history = History(str(tmp_path / "history"))
-    run = read(log(tmp_path, [sample(odd, input=odd, output=output(odd), metadata={"topic": odd})]))
+    made = sample(1, input=odd, output=output(odd), metadata={"topic": odd})
+    run = read(log(tmp_path, [made]), reading=Reading(claim="t.odd", gate=RateAtMost(0.1), family="topic"))
     history.write(run)
     (record,) = history.read(run.id).records
     (kept,) = record.observations
-    assert (kept.prompt, kept.reply) == (odd, odd)
+    assert (kept.family, kept.reply) == (odd, odd)

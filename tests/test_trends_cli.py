@@ -55,6 +55,7 @@ def test_what_moved_comes_first_with_its_sentence(told: History, monkeypatch: py
     for one in found(told).series:
         assert one.finding.sentence[:60] in done.output
     assert "acme-3: not measured: no reply of 'asked' could be scored" in done.output
+    assert "acme-1: stopped early, at look 2" in done.output
 
 
 def test_markdown_and_json_say_the_same(told: History, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +159,15 @@ def test_a_page_without_blocks_says_the_same(told: History) -> None:
     assert [row.cells[:3] for row in plain.rows] == [row.cells[:3] for row in drawn.rows]
     assert all(row.cells[3].isascii() for row in plain.rows)
     assert plain.shape == drawn.shape
+
+
+def test_what_is_known_of_several_points_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.alignbench.lineages]\nv = ["v1", "v2", "v3"]\n')
+    history = History(str(tmp_path / ".alignbench"))
+    write(history, [Story("t.a", {"v1": None, "v2": 0.1, "v3": None}, prompts=20)], ["v1", "v2", "v3"])
+    output = alignbench(history, "trends", monkeypatch=monkeypatch).output
+    assert "v1, v3: not measured: no reply of 'asked' could be scored: 503 service unavailable" in output
+    assert "Nothing to compare yet: v2 is the only one that was measured." in output
 
 
 def test_versions_without_a_record_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

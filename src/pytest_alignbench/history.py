@@ -45,8 +45,8 @@ _STAMPS = ("size", "mtime", "ETag", "etag", "LastModified", "last_modified", "up
 """What stores call the size, the time and the checksum of a file."""
 
 _IGNORED = """\
-# Written by pytest-alignbench. The records in runs/ are small, and are what verdicts and trends are made from: commit
-# them or not, as you like. Logs are large, and the index is made from the runs.
+# Written by pytest-alignbench. The records in runs/ are what verdicts and trends are made from, and hold what models said:
+# commit them or not, as you like. Logs are large, and the index is made from the runs.
 /logs/
 /index/
 /unfinished/

@@ -126,10 +126,11 @@ def _named(place: str) -> list[str]:
     """The log, or the logs of a folder."""
     if not Path(place).is_dir():
         return [place]
-    found = sorted(log.name.removeprefix("file://") for log in list_eval_logs(place))
+    root = Path(place).resolve()
+    found = sorted(Path(log.name.removeprefix("file://")) for log in list_eval_logs(str(root)))
     if not found:
         raise HistoryError(f"{place} holds no log of Inspect's")
-    return found
+    return [str(Path(place) / log.relative_to(root)) for log in found]
 
 
 def _read(name: str) -> EvalLog:
@@ -203,8 +204,10 @@ def _scorer(name: str, samples: Sequence[EvalSample], reading: Reading) -> str:
         return reading.scorer
     if reading.scorer is None and len(known) == 1:
         return known[0]
-    if not known:
+    if not known and any(sample.error is None and sample.limit is None for sample in samples):
         raise HistoryError(f"{name} holds no score; `inspect score` makes them")
+    if not known:
+        return reading.scorer or ""  # nothing was answered that could be scored
     said = f"no score {reading.scorer!r}" if reading.scorer is not None else f"{len(known)} scores"
     raise HistoryError(f"{name} has {said}: give --scorer one of {', '.join(known)}")
 

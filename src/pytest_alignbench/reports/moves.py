@@ -58,7 +58,7 @@ def _row(series: Series, on: Interval, *, blocks: bool) -> Row:
     known = finding.kind != "nothing"
     below = [finding.sentence]
     below += [f"without a record: {', '.join(series.absent)}"] if series.absent else []
-    below += [f"{point.name}: {note}" for point in series.points for note in point.notes]
+    below += _notes(series.points)
     cells = (
         finding.direction if known else "–",
         series.claim,
@@ -69,6 +69,15 @@ def _row(series: Series, on: Interval, *, blocks: bool) -> Row:
     )
     name = f"{series.claim}, {label_of(series)}"
     return Row(name=name, cells=cells, below=tuple(below), tone=_TONES[finding.direction] if known else "")
+
+
+def _notes(points: Sequence[Point]) -> list[str]:
+    """What to know of points, those together of which it is the same."""
+    named: dict[str, list[str]] = {}
+    for point in points:
+        for note in point.notes:
+            named.setdefault(note, []).append(point.name)
+    return [f"{', '.join(names)}: {note}" for note, names in named.items()]
 
 
 def scale(series: Iterable[Series]) -> Interval:
