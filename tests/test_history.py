@@ -162,6 +162,51 @@ def test_a_file_is_stamped_by_what_the_store_says_of_it(history: History) -> Non
         assert (after["a"] != before["a"], after["b"] == before["b"]) == (True, True)
 
 
+def test_a_listing_is_not_empty_because_a_file_went_away_meanwhile(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.write(run("a", some()))
+    listed = history._fs.ls
+    failing = [FileNotFoundError("removed between its name and its size")] * 3
+
+    def ls(path: str, detail: bool = True) -> object:
+        if failing:
+            raise failing.pop()
+        return listed(path, detail=detail)
+
+    monkeypatch.setattr(history._fs, "ls", ls)
+    assert history.runs() == ["a"]
+    failing.extend([FileNotFoundError("and again")] * 99)
+    with pytest.raises(HistoryError, match="changes faster than it can be listed"):
+        history.runs()
+
+
+def test_a_run_is_removed_with_its_logs_and_others_are_not(history: History) -> None:
+    for id in ("a", "b"):
+        history.write(run(id, some()))
+        log = Path(history.url, "logs", id, "x.eval")
+        log.parent.mkdir(parents=True)
+        log.write_text("x" * 1_000)
+    assert history.size("a") > 1_000
+    history.remove("a")
+    history.remove("a")
+    history.remove("never there")
+    assert history.runs() == ["b"]
+    assert [path.name for path in files(history)] == ["x.eval", "b.json.gz"]
+    assert history.size("a") == 0
+
+
+def test_a_group_is_removed_with_all_its_shards(history: History) -> None:
+    for shard in ("20260101-000000-aa.1of2.pr", "20260101-000001-aa.2of2.pr"):
+        history.write(run(shard, some()))
+    (group,) = history.runs()
+    log = Path(history.logs(group), "x.eval")
+    log.parent.mkdir(parents=True)
+    log.write_text("x")
+    history.remove(group)
+    assert files(history) == []
+
+
 def test_ids_sort_by_time_and_differ_within_a_second() -> None:
     ids = [new_run_id() for _ in range(200)]
     assert len(set(ids)) == 200

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import gzip
 import json
+import multiprocessing
+import os
 import zipfile
 from hashlib import sha256
 from pathlib import Path
@@ -176,6 +178,27 @@ def test_what_cannot_be_imported_leaves_nothing(
     assert alignbench("history", "import", place, *good).exit_code == 0
 
 
+def _import_it(folder: str, place: str) -> None:
+    os.chdir(folder)
+    asked = ("--claim", "foreign.wrong", "--at-most", "0.3", "--scorer", "includes")
+    done = alignbench("history", "import", place, *asked)
+    os._exit(0 if done.exit_code == 0 or "is in the history already" in done.output else 1)
+
+
+def test_several_may_import_the_same_logs_at_once(store: History, tmp_path: Path) -> None:
+    place = evaluated(tmp_path / "theirs")
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=_import_it, args=(str(tmp_path), place)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    (id,) = store.runs()
+    assert len(store.read(id).records[0].observations) == 40
+    assert [file.name for file in Path(store.url, "runs").iterdir()] == [f"{id}.json.gz"]
+
+
 # -- prune
 
 
@@ -274,6 +297,36 @@ def test_what_cannot_be_removed_is_said(store: History, monkeypatch: pytest.Monk
     assert done.exit_code == 2
     assert f"run {id} could not be removed" in done.output
     assert store.runs() == [id]
+
+
+def _prune_all(folder: str) -> None:
+    os.chdir(folder)
+    done = alignbench("history", "prune", "--before", "2027-01-01", "--yes")
+    os._exit(done.exit_code)
+
+
+def _write_new(url: str) -> None:
+    for number in range(20):
+        History(url).write(run(f"20280101-0000{number:02d}-aa", some()))
+    os._exit(0)
+
+
+def test_two_may_prune_while_a_third_writes(store: History, tmp_path: Path) -> None:
+    old = measured(store, *["x"] * 25)
+    Index(store).entries()
+    fork = multiprocessing.get_context("fork")
+    both = [fork.Process(target=_prune_all, args=(str(tmp_path),)) for _ in range(2)]
+    others = [*both, fork.Process(target=_write_new, args=(store.url,))]
+    for process in others:
+        process.start()
+    for process in others:
+        process.join()
+    assert [process.exitcode for process in others] == [0, 0, 0]
+    left = store.runs()
+    assert not set(left) & set(old)
+    assert len(left) == 20
+    assert [store.read(id).id for id in left] == left
+    assert alignbench("history", "verify").exit_code == 0
 
 
 def test_a_damaged_run_is_not_for_prune(store: History) -> None:

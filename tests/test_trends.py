@@ -160,6 +160,17 @@ def test_what_was_not_measured_to_its_end_stands_for_nothing_that_was(history: H
         assert why in point.notes[0]
 
 
+def test_a_version_of_which_only_a_part_was_asked_stands_with_a_note_and_a_doubt(history: History) -> None:
+    part = [*observed([False] * 20), *(observation(n, None, exclusion=Exclusion.UNMEASURED) for n in range(20, 60))]
+    stored(history, 1, renamed(counted(40), "v1", "a/v1"))
+    stored(history, 2, renamed(record(part, gate=GATE), "v2", "a/v2"), complete=False)
+    series = only(seen(history, {"v": ["v1", "v2"]}))
+    assert series.points[1].notes == ("some of its replies were never asked for",)
+    assert series.points[1].counts
+    assert series.finding.value == -1.0, "of the twenty that both have"
+    assert series.finding.direction == "unclear", "the other forty may be as they were"
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [

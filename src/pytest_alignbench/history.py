@@ -44,6 +44,9 @@ _SUFFIX = ".json.gz"
 _STAMPS = ("size", "mtime", "ETag", "etag", "LastModified", "last_modified", "updated", "created")
 """What stores call the size, the time and the checksum of a file."""
 
+_TRIES = 10
+"""To list a folder from which others remove files."""
+
 _IGNORED = """\
 # Written by pytest-alignbench. The records in runs/ are what verdicts and trends are made from, and hold what models said:
 # commit them or not, as you like. Logs are large, and the index is made from the runs.
@@ -249,10 +252,16 @@ class History:
 
     def _files(self) -> dict[str, str]:
         """Id of each stored session, oldest first -> what the store says of its file."""
-        try:
-            found = self._fs.ls(f"{self._root}/runs", detail=True)
-        except FileNotFoundError:
-            return {}
+        folder = f"{self._root}/runs"
+        for _ in range(_TRIES):
+            try:
+                found = self._fs.ls(folder, detail=True)
+                break
+            except FileNotFoundError:  # of the folder, or of a file that was removed between its name and its size
+                if not self._fs.exists(folder):
+                    return {}
+        else:
+            raise HistoryError(f"{self.url} changes faster than it can be listed; try again")
         files = {info["name"].rsplit("/", 1)[-1]: info for info in found}
         return {
             name.removesuffix(_SUFFIX): " ".join(str(files[name][key]) for key in _STAMPS if key in files[name])
@@ -310,22 +319,22 @@ class History:
 
     def size(self, run: str) -> int:
         """Bytes of the run's files, with its logs."""
-        places = [f"{self._root}/{self.file_of(part)}" for part in self.parts(run)]
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, HistoryError):  # of a run that goes away meanwhile
+            places = [f"{self._root}/{self.file_of(part)}" for part in self.parts(run)]
             return sum(int(self._fs.du(place)) for place in [*places, self._logs(run)] if self._fs.exists(place))
         return 0
 
     def remove(self, run: str) -> None:
-        """Deletes the run and its logs, records first: what is left of an interrupted removal is logs alone.
+        """Deletes the run of this id and its logs, records first: what an interrupted removal leaves is logs alone.
 
         Raises HistoryError when a file cannot be deleted.
         """
-        parts, logs = self.parts(run), self._logs(run)
         try:
-            for part in parts:
-                self._fs.rm_file(f"{self._root}/{self.file_of(part)}")
-            if self._fs.exists(logs):
-                self._fs.rm(logs, recursive=True)
+            for part in _grouped(self._files()).get(run, ()):  # none, if somebody else has removed it meanwhile
+                with contextlib.suppress(FileNotFoundError):
+                    self._fs.rm_file(f"{self._root}/{self.file_of(part)}")
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.rm(self._logs(run), recursive=True)
         except OSError as fault:
             raise HistoryError(f"run {run} could not be removed from {self.url}: {fault}") from fault
 

@@ -269,7 +269,8 @@ def _series(
                     pair = [points[before], Point(name=name, entry=entry)]
                     step = step_between(_stretch(pair, y[:, [before, place]], families, kind))
             before = place
-        said = (*([why] if why else []), *notes)
+        known = why or ("" if _whole(entry) else "some of its replies were never asked for")
+        said = (*filter(None, [known]), *notes)
         points.append(Point(name=name, entry=entry, breaks=breaks, counts=not why, step=step, notes=said))
     return Series(
         claim=claim,
