@@ -218,6 +218,7 @@ def test_there_is_no_trend_below_five_versions_or_in_a_single_family() -> None:
         (np.array([[0.0, 1.0], [np.nan, np.nan]]), [1, 2], "at least one value"),
         (np.array([[0.0, np.nan], [0.0, np.nan]]), [1, 2], "at least one value"),
         (np.zeros((2, 5)), [1, 1], "a single family"),
+        (np.array([[0.0, np.nan], [np.nan, 0.0]]), [1, 2], "no item was scored twice"),
     ],
 )
 def test_what_cannot_be_a_slope_is_refused(y: Floats, families: list[int], said: str) -> None:

@@ -262,6 +262,27 @@ def test_a_grader_that_was_calibrated_once_is_a_break(history: History) -> None:
     assert only(seen(history, {"v": ["v1", "v2"]})).points[1].breaks == ("calibration",)
 
 
+@pytest.mark.parametrize(("shared", "breaks"), [(60, ()), (30, ()), (29, ("items",)), (0, ("items",))])
+def test_other_items_under_the_same_fingerprint_are_a_break(
+    history: History, shared: int, breaks: tuple[str, ...]
+) -> None:
+    """The fingerprint of a task of Inspect's names it, and not its data."""
+    for day in range(1, 7):
+        start = 0 if day <= 3 else 60 - shared
+        rows = [observation(number, number % 3 == 0) for number in range(start, start + 60)]
+        stored(history, day, renamed(record(rows, gate=GATE), f"v{day}", f"a/v{day}"))
+    series = only(seen(history, {"v": [f"v{day}" for day in range(1, 7)]}))
+    assert [point.breaks for point in series.points] == [(), (), (), breaks, (), ()]
+    assert series.finding.kind == ("change" if breaks else "trend")
+
+
+def test_what_was_lost_makes_no_strangers_of_items(history: History) -> None:
+    few = [*observed([True] * 10), *(observation(n, None) for n in range(10, 60))]
+    stored(history, 1, renamed(counted(40), "v1", "a/v1"))
+    stored(history, 2, renamed(record(few, gate=GATE), "v2", "a/v2"))
+    assert only(seen(history, {"v": ["v1", "v2"]})).points[1].breaks == ()
+
+
 def test_the_served_model_of_versions_differs_and_breaks_nothing(history: History) -> None:
     write(history, [story(RISING)], FIVE, served={version: f"{version}-2026" for version in FIVE})
     series = only(seen(history, {"v": FIVE}))

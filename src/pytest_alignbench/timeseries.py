@@ -106,7 +106,7 @@ def item_slope(y: ArrayLike, families: Sequence[Hashable]) -> Slope:
     Liang & Zeger 1986 with G / (G - 1), and at least so much that the interval leaves open what silence on as many items
     would: where few items move, the clustered error pretends to know more.
 
-    Raises ValueError for a single family, an item without any value, or a version without one.
+    Raises ValueError for a single family, an item or a version without any value, or where no item has two.
     """
     values = _checked(y, families)
     n, versions = values.shape
@@ -117,6 +117,8 @@ def item_slope(y: ArrayLike, families: Sequence[Hashable]) -> Slope:
     place = np.where(known, np.arange(versions, dtype=np.float64), np.nan)
     place = np.where(known, place - np.nanmean(place, axis=1, keepdims=True), 0.0)
     weights = np.sum(place**2, axis=1)
+    if not weights.any():
+        raise ValueError("no item was scored twice: a slope is of items")
     slopes = np.divide(np.sum(place * np.nan_to_num(values), axis=1), weights, out=np.zeros(n), where=weights > 0)
     mean = float(np.sum(weights * slopes) / np.sum(weights))
     # each item's part of the weighted mean: these have its mean, and the clustered error of regression

@@ -306,9 +306,17 @@ def _differing(entry: Entry, before: Entry, *, served: bool = False) -> list[str
         found.append("rule")
     if (entry.calibration is None) != (before.calibration is None):
         found.append("calibration")
+    if not found and _strangers(entry, before):
+        found.append("items")
     if served and entry.served and before.served and entry.served != before.served:
         found.append("served model")
     return found
+
+
+def _strangers(entry: Entry, before: Entry) -> bool:
+    """Whether most items of the one are none of the other's: a task of Inspect's may bring other data under its name."""
+    own, theirs = ({item for items in e.items.values() for item in items} for e in (entry, before))
+    return 2 * len(own & theirs) < min(len(own), len(theirs))
 
 
 # -- what they say together
