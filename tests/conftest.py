@@ -207,4 +207,6 @@ def project(_warm: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv(name)
     for name in ("_HAS_OPENAI", "_HAS_ANTHROPIC"):  # so that they are as they were after the test
         monkeypatch.setattr(f"inspect_ai.model._assistant_internal.{name}", False)
+    for name in ("_values", "_ends"):  # no key of one test is known in another
+        monkeypatch.setattr(f"pytest_alignbench.redaction.{name}", {})
     return Project(pytester, monkeypatch)

@@ -302,7 +302,7 @@ class FaultyServer:
         """All requests so far, in the order in which they came in."""
         return tuple(self._requests)
 
-    def environment(self, *, service: str = "faulty", key: str = "sk-test-0123456789abcdef") -> dict[str, str]:
+    def environment(self, *, service: str = "faulty", key: str = "sk-test-9b3fe07c21d84a56") -> dict[str, str]:
         """Environment variables that send `openai-api/<service>/…`, `openai/…` and `anthropic/…` models here."""
         prefix = service.upper().replace("-", "_")
         return {

@@ -26,25 +26,27 @@ SOURCE = Path(pytest_alignbench.__file__).parent
 PACKAGE = "pytest_alignbench"
 
 FLOORS = [
-    # 0  words that all others use
+    # 0  what nobody may see
+    {"redaction"},
+    # 1  words that all others use
     {"errors", "text", "observations", "progress", "sharing"},
-    # 1  what comes in, and all statistics; what may be spent, and what is kept as it goes
+    # 2  what comes in, and all statistics; what may be spent, and what is kept as it goes
     {"settings", "names", "data", "estimates", "framing", "outputs", "budgets", "journal", "shards"},
-    # 2  the rule on an estimate; when to look; what moves over time; what would be asked
+    # 3  the rule on an estimate; when to look; what moves over time; what would be asked
     {"gates", "looks", "timeseries", "plans"},
-    # 3  what is asked, and what is kept
+    # 4  what is asked, and what is kept
     {"claims", "history", "movements"},
-    # 4  what a record says; who is asked; who reads the replies
+    # 5  what a record says; who is asked; who reads the replies
     {"verdicts", "models", "scorers", "imports"},
-    # 5  the run engine; what is compared with; what reports need of each run
+    # 6  the run engine; what is compared with; what reports need of each run
     {"measure", "baselines", "solvers", "index"},
-    # 6  one session; many verdicts; many runs
+    # 7  one session; many verdicts; many runs
     {"session", "comparisons", "policies", "trends", "retention", "verification"},
-    # 7  what people and workers are told
+    # 8  what people and workers are told
     {"reports", "scheduling"},
-    # 8  groups of commands
+    # 9  groups of commands
     {"commands"},
-    # 9  the two ways in
+    # 10  the two ways in
     {"cli", "plugin"},
 ]
 """A package (`scorers`, `reports`) stands on one floor; its own modules may use each other, in no circle."""

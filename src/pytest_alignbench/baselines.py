@@ -26,6 +26,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pytest_alignbench.errors import HistoryError
 from pytest_alignbench.history import History, Past, Record, Run
 from pytest_alignbench.observations import Exclusion, Observation
+from pytest_alignbench.redaction import redacted
 from pytest_alignbench.text import one_line
 from pytest_alignbench.verdicts import judge
 
@@ -127,7 +128,7 @@ class Baseline(BaseModel):
 
     def to_text(self) -> str:
         """JSON in ASCII with sorted keys and a line per condition, so that a change is seen where it is."""
-        return _laid_out(self.model_dump(mode="json"), depth=4) + "\n"
+        return redacted(_laid_out(self.model_dump(mode="json"), depth=4)) + "\n"
 
 
 def savable(run: Run, *, model: str | None = None, force: bool = False) -> Baseline:

@@ -272,7 +272,7 @@ def save(run: str, file: Path, model: str | None, update: bool, force: bool, at:
     text = made.to_text()
     _put(file, text.encode("ascii"))
     size = f"{len(made.claims)} claims, {made.prompts:,} prompts, {len(text) / max(1, made.prompts):.0f} bytes a prompt"
-    click.echo(f"{file}: {size}, from run {made.run}")
+    click.echo(visible(f"{file}: {size}, from run {made.run}"))
     if before is not None:
         for said, names in (("new", made.claims.keys() - before), ("gone", before.keys() - made.claims)):
             for name in sorted(names):
@@ -349,7 +349,8 @@ def report(
     file = file or Path(f"report.{form}")
     _put(file, content)
     series, named = len(found.series), len({one.claim for one in found.series})
-    click.echo(f"{file}: {named} claims in {series} series, from {found.runs} runs, {len(content) / 1e6:.1f} MB")
+    size = f"{len(content) / 1e6:.1f} MB"
+    click.echo(visible(f"{file}: {named} claims in {series} series, from {found.runs} runs, {size}"))
     if opens:
         click.launch(str(file.resolve()))
 
@@ -421,7 +422,7 @@ def _say_seen(kept: str) -> None:
     width = shutil.get_terminal_size((100, 24)).columns
     click.secho("\nWhat was seen, the most moved first", bold=True)
     for series in sorted(found.series, key=rank):
-        click.echo(f"  {series.claim}, {label_of(series)}")
+        click.echo(visible(f"  {series.claim}, {label_of(series)}"))
         click.echo("\n".join(f"      {line}" for line in wrapped(series.finding.sentence, width - 6)))
     file = Path("report.html")
     _put(file, DOCUMENTS["html"](found))

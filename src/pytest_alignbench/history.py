@@ -35,6 +35,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pytest_alignbench.errors import HistoryError
 from pytest_alignbench.observations import Observation
+from pytest_alignbench.redaction import learn_url
 from pytest_alignbench.shards import Shard
 from pytest_alignbench.text import one_line
 
@@ -206,6 +207,7 @@ class History:
     def __init__(self, url: str) -> None:
         """Raises HistoryError for a URL whose kind of store is not known or not installed."""
         self.url = url
+        learn_url(url, "history")
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as fault:

@@ -28,7 +28,7 @@ from pytest_alignbench.gates import DifferenceAtLeast, DifferenceAtMost, Gate, R
 from pytest_alignbench.history import Record, Run
 from pytest_alignbench.observations import Exclusion, Observation
 from pytest_alignbench.outputs import excluded_by
-from pytest_alignbench.text import one_line
+from pytest_alignbench.text import one_line, storable
 
 _MARK = "alignbench"
 """The key in a sample's metadata under which our own logs keep where it belongs."""
@@ -226,10 +226,10 @@ def _observation(sample: EvalSample, reading: Reading, scorer: str) -> Observati
         epoch=sample.epoch,
         exhibits=exhibits,
         exclusion=exclusion,
-        reason=_storable(reason),
-        label=_storable(label),
-        reply=_storable(sample.output.completion[:_KEPT_REPLY]),
-        served_model=_storable(sample.output.model),
+        reason=storable(reason),
+        label=storable(label),
+        reply=storable(sample.output.completion[:_KEPT_REPLY]),
+        served_model=storable(sample.output.model),
         input_tokens=sum(u.input_tokens for u in usage),
         output_tokens=sum(u.output_tokens for u in usage),
         sample=sample.uuid or "",
@@ -370,8 +370,3 @@ def _json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_json(v) for v in value]
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
-
-
-def _storable(text: str) -> str:
-    """A lone surrogate fits into no UTF-8 file: it is kept as its escape."""
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -41,7 +41,7 @@ from pytest_alignbench.gates import Gate, NotWorseThanBaseline, WithinMargin, re
 from pytest_alignbench.history import History, Record, Run
 from pytest_alignbench.names import resolve
 from pytest_alignbench.observations import Observation, Tally
-from pytest_alignbench.text import one_line
+from pytest_alignbench.text import one_line, storable
 from pytest_alignbench.verdicts import Verdict, judge
 
 FORMAT = 1
@@ -295,7 +295,7 @@ def _checksum(*parts: bytes) -> str:
 def _maker() -> str:
     """What made the entries: our version, and the sources of what judges, since these change without it while we work."""
     made = hashlib.sha256(f"{FORMAT} {version('pytest-alignbench')}".encode())
-    for name in ("estimates", "gates", "history", "index", "observations", "shards", "text", "verdicts"):
+    for name in ("estimates", "gates", "history", "index", "observations", "redaction", "shards", "text", "verdicts"):
         with contextlib.suppress(OSError):
             made.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return made.hexdigest()
@@ -324,7 +324,7 @@ def indexed(run: Run) -> tuple[Head, tuple[Entry, ...]]:
             entries.append(entry_of(run, record))
         except (AlignbenchError, ValueError, KeyError, TypeError) as fault:
             why = one_line(f"{type(fault).__name__}: {fault}", limit=300)
-            troubles.append(f"{_storable(record.key)} in run {run.id} cannot be judged: {why}")
+            troubles.append(f"{storable(record.key)} in run {run.id} cannot be judged: {why}")
     head = Head(
         run=run.id,
         started=run.started,
@@ -333,9 +333,9 @@ def indexed(run: Run) -> tuple[Head, tuple[Entry, ...]]:
         versions=run.versions,
         imported=bool(run.imported),
         records=len(run.records),
-        models=tuple(dict.fromkeys(_storable(record.asked) for record in run.records)),
+        models=tuple(dict.fromkeys(storable(record.asked) for record in run.records)),
         words=dict(Counter(entry.word for entry in entries)),
-        notes=tuple(map(_storable, run.notes)),
+        notes=tuple(map(storable, run.notes)),
         troubles=tuple(troubles),
     )
     return head, tuple(entries)
@@ -357,36 +357,36 @@ def entry_of(run: Run, record: Record) -> Entry:
         complete=run.complete,
         versions=run.versions,
         claim=record.claim,
-        statement=_storable(record.statement),
+        statement=storable(record.statement),
         claim_version=record.claim_version,
-        asked=_storable(record.asked),
-        model=_storable(record.model),
-        served=tuple(map(_storable, record.served)),
+        asked=storable(record.asked),
+        model=storable(record.model),
+        served=tuple(map(storable, record.served)),
         grader=record.grader,
         calibration=record.calibration,
         fingerprint=record.fingerprint,
         imported=bool(run.imported),
         stopped_at=record.stopped_at,
         word=verdict.word,
-        why=_storable(verdict.why),
-        allowed=_storable(verdict.gate.allowed),
-        baseline=_storable(record.baseline.source) if record.baseline is not None else None,
+        why=storable(verdict.why),
+        allowed=storable(verdict.gate.allowed),
+        baseline=storable(record.baseline.source) if record.baseline is not None else None,
         unit="rate" if len(own.uses) == 1 else "points",
         limits=_limits(own),
         good=_good(own),
         effect=_effect(record, own, calibration, verdict) if measured else None,
         relative=_ratio(record, own, calibration) if measured else None,
-        uses=tuple(map(_storable, own.uses)),
+        uses=tuple(map(storable, own.uses)),
         conditions={
-            _storable(name): Arm(rate=seen.rate, replies=seen.tally) for name, seen in verdict.conditions.items()
+            storable(name): Arm(rate=seen.rate, replies=seen.tally) for name, seen in verdict.conditions.items()
         },
         items={
-            _storable(family): {_storable(item): value for item, value in items.items()}
+            storable(family): {storable(item): value for item, value in items.items()}
             for family, items in levels(record.observations, own.uses).items()
         },
         alpha=record.alpha,
         m=record.m,
-        notes=tuple(map(_storable, verdict.notes)),
+        notes=tuple(map(storable, verdict.notes)),
         power=_power(verdict.gate, record.observations),
         telling=tuple(map(_reply, verdict.telling)),
     )
@@ -440,15 +440,10 @@ def _power_of(gate: Gate, sizes: tuple[tuple[str, int], ...]) -> str:
 def _reply(o: Observation) -> Reply:
     more = len(o.reply) - _TEXT
     return Reply(
-        prompt=_storable(o.prompt),
-        condition=_storable(o.condition),
+        prompt=storable(o.prompt),
+        condition=storable(o.condition),
         exhibits=bool(o.exhibits),
-        label=_storable(o.label),
-        reason=_storable(o.reason[:_TEXT]),
-        text=_storable(o.reply[:_TEXT]) + (f"… ({more:,} more characters)" if more > 0 else ""),
+        label=storable(o.label),
+        reason=storable(o.reason[:_TEXT]),
+        text=storable(o.reply[:_TEXT]) + (f"… ({more:,} more characters)" if more > 0 else ""),
     )
-
-
-def _storable(text: str) -> str:
-    """A lone surrogate fits into no UTF-8 file: it is kept as its escape."""
-    return text.encode("utf-8", "backslashreplace").decode()

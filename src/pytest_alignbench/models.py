@@ -52,6 +52,7 @@ from pytest_alignbench.claims import Claim
 from pytest_alignbench.data import LabelledReply
 from pytest_alignbench.errors import ModelError
 from pytest_alignbench.names import resolve as resolve  # who asks for a model asks here for its name
+from pytest_alignbench.redaction import learn, learn_environment, learn_named, learn_url, throughout
 from pytest_alignbench.text import one_line
 
 CONTROLS = ("simulated/misbehaving", "simulated/behaving", "simulated/blind")
@@ -78,6 +79,8 @@ def usable(name: str) -> Model:
         said = re.sub(r"\[/?[a-z]+\]", "", str(fault)).removeprefix("ERROR: ")  # Inspect marks them up for the terminal
         raise ModelError(f"model {name!r} cannot be used: {one_line(said, limit=300)}") from fault
     bind_retries(model)
+    if provider != "simulated":
+        _guard(model)
     _count_calls(model)
     return model
 
@@ -117,6 +120,30 @@ def _broke_off(fault: BaseException | None) -> bool:
             return True
         fault = fault.__cause__
     return False
+
+
+def _guard(model: Model) -> None:
+    """From here on nothing that the provider says holds a key value: no reply, no error, and so none of Inspect's logs."""
+    learn_environment()  # once more: Inspect has read .env files by now
+    learn_named(model.model_args)
+    learn(model.api.api_key, "api_key")
+    learn_url(model.api.base_url, "base_url")
+    ask = model.api.generate
+
+    async def generate(
+        input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput | tuple[ModelOutput | Exception, ModelCall]:
+        try:
+            answered = await ask(input, tools, tool_choice, config)
+        except Exception as fault:
+            throughout(fault)
+            raise
+        output, call = answered if isinstance(answered, tuple) else (answered, None)
+        # Inspect keeps the request of a call that failed, and of no other.
+        throughout([output, call] if isinstance(output, Exception) else output)
+        return answered
+
+    model.api.generate = generate  # type: ignore[method-assign]
 
 
 def _count_calls(model: Model) -> None:

@@ -21,6 +21,7 @@ import shlex
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Generator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -239,6 +240,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if _worker(config) is None:
         config.pluginmanager.register(_Collector(state), "alignbench_collector")
     if _wanted(config):
+        config.pluginmanager.register(_Guard(), "alignbench_guard")
         # The run's thread lives in this process; Inspect's own deprecation warnings say nothing to a user of ours.
         config.addinivalue_line("filterwarnings", r"ignore::DeprecationWarning:inspect_ai\..*")
     config.addinivalue_line("markers", "alignbench_claim: set by pytest-alignbench on every item that tests a claim")
@@ -305,8 +307,15 @@ def _session(config: pytest.Config) -> Session:
                     worker["workerid"], worker["alignbench_journal"], worker["alignbench_adopted"]
                 )
         except AlignbenchError as fault:
-            raise pytest.UsageError(str(fault)) from fault
+            raise _usage(fault) from fault
     return state.session
+
+
+def _usage(said: object) -> pytest.UsageError:
+    """What pytest says in one line before it ends."""
+    from pytest_alignbench.text import visible
+
+    return pytest.UsageError(visible(str(said)))
 
 
 def _shard(config: pytest.Config) -> Shard | None:
@@ -320,7 +329,7 @@ def _shard(config: pytest.Config) -> Shard | None:
     try:
         shard = Shard.asked(share, group, os.environ)
     except AlignbenchError as fault:
-        raise pytest.UsageError(str(fault)) from fault
+        raise _usage(fault) from fault
     if shard is not None and not shard.group and _stores(config):
         raise pytest.UsageError(
             f"--alignbench-shard {share} needs --alignbench-group NAME: what to call the run that all {shard.of} shards are "
@@ -345,24 +354,28 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         ours = _session(config)
         troubles = ours.check_models(names_only=config.getoption("collectonly")) + ours.check_baseline()
         if troubles:
-            raise pytest.UsageError("\n".join(troubles))
+            raise _usage("\n".join(troubles))
         if not (config.getoption("collectonly") or ours.options.controls):
             from pytest_alignbench.errors import HistoryError
 
             try:
                 ours.open_journal(command=_command(config), fresh=config.getoption("alignbench_fresh"))
             except HistoryError as fault:
-                raise pytest.UsageError(str(fault)) from fault
+                raise _usage(fault) from fault
 
 
 def _command(config: pytest.Config) -> str:
-    """What the user typed, to be typed again."""
-    return shlex.join(["pytest", *map(str, config.invocation_params.args)])
+    """What the user typed, to be typed again: a key in it is not kept."""
+    from pytest_alignbench.redaction import redacted
+
+    return redacted(shlex.join(["pytest", *map(str, config.invocation_params.args)]))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     if not _wanted(config):
         return []
+    from pytest_alignbench.text import visible
+
     session = _session(config)
     state = config.stash[_STATE]
     names = [
@@ -379,7 +392,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         lines.append(f"alignbench: shard {shard}" + (f" of group {shard.group}" if shard.group else ""))
     taken = [short for short, ours in state.aliases.items() if not ours]
     lines.extend(f"alignbench: {s} belongs to another plugin here; ours is --alignbench-{s[2:]}" for s in taken)
-    return lines
+    return [visible(line) for line in lines]
 
 
 # -- collection: claims become items
@@ -454,7 +467,7 @@ def _find_claims(config: pytest.Config, items: list[pytest.Item]) -> None:
             if needs_grader(case.claim):
                 item.add_marker("alignbench_grader")
         except ClaimError as fault:
-            raise pytest.UsageError(str(fault)) from fault
+            raise _usage(fault) from fault
         twin = claims.setdefault(case.key, case)
         if twin.claim is not case.claim:
             raise pytest.UsageError(
@@ -607,11 +620,30 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
+    """Around all others: what a test of ours reports, and what was captured meanwhile, is made harmless at last."""
+    report = _with_record(item, call, (yield))
+    if _CASE in item.stash and (report.longrepr or report.sections or report.user_properties):
+        _make_harmless(report)
+    return report
+
+
+def _make_harmless(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Tracebacks with their locals, captured output and properties: no key values, and nothing that acts on a terminal."""
+    from pytest_alignbench.redaction import learn_environment, throughout
+    from pytest_alignbench.text import visible_in_colour
+
+    learn_environment()  # a test may have set a variable
+    report.longrepr = throughout(report.longrepr, visible_in_colour)
+    report.sections = throughout(report.sections, visible_in_colour)
+    if isinstance(report, pytest.TestReport):
+        report.user_properties = throughout(report.user_properties, visible_in_colour)
+
+
+def _with_record(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> pytest.TestReport:
     record = item.stash.get(_RECORD, None)
     if record is None or report.when == "teardown" or (report.when == "setup" and report.passed):
         return report
@@ -653,6 +685,31 @@ def _unpacked(packed: str) -> Record:
     from pytest_alignbench.history import Record
 
     return Record.model_validate(json.loads(packed))
+
+
+class _Guard:
+    """What else pytest shows of a session in which models are asked: no key values, and nothing that acts on a terminal."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        if report.failed:
+            _make_harmless(report)
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excrepr: object) -> None:
+        from pytest_alignbench.redaction import throughout
+        from pytest_alignbench.text import visible_in_colour
+
+        throughout(excrepr, visible_in_colour)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        from pytest_alignbench.redaction import throughout
+        from pytest_alignbench.text import visible
+
+        throughout(warning_message.message, visible)
 
 
 class _Collector:
@@ -858,35 +915,40 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 
     verdicts = [judge(record) for record in state.records.values()]
     controls = state.session.options.controls
+
+    def say(line: str, **colours: bool) -> None:
+        terminalreporter.write_line(visible(line), **colours)
+
     terminalreporter.section(f"alignbench, run {state.run}")
     lines = list(table(verdicts, width=_width(terminalreporter), controls=controls))
     if len(state.session.models) > 1 and not controls:
         lines += [("", ""), *grid(verdicts)]
     for line, colour in lines:
-        terminalreporter.write_line(line, **({colour: True} if colour else {}))
+        say(line, **({colour: True} if colour else {}))
     if config.getoption("alignbench_annotations") and not controls:
+        from pytest_alignbench.redaction import redacted
         from pytest_alignbench.reports import github
 
         prefix = github.prefix_of(config.rootpath, os.environ)
         for line in github.annotate(github.of_verdicts(verdicts, prefix=prefix)):
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(redacted(line))
     if state.kept:
-        terminalreporter.write_line(f"{state.kept:,} replies were there from a session that was interrupted")
+        say(f"{state.kept:,} replies were there from a session that was interrupted")
     for said in state.troubles:
-        terminalreporter.write_line(visible(said), yellow=True)
+        say(said, yellow=True)
     missing = state.missing if state.unfinished is None else []
     if missing:
-        terminalreporter.write_line(f"{len(missing)} claims have no verdict: {', '.join(missing[:5])}", red=True)
+        say(f"{len(missing)} claims have no verdict: {', '.join(missing[:5])}", red=True)
     if state.trouble is not None:
-        terminalreporter.write_line(f"NOT STORED: {state.trouble}", red=True)
+        say(f"NOT STORED: {state.trouble}", red=True)
     if state.stored is not None:
         at = config.getoption("alignbench_history")
         named = state.run if at is None else f"{state.run} --history {shlex.quote(at)}"
-        terminalreporter.write_line(f"record: alignbench show {named}    transcripts: alignbench logs {named}")
+        say(f"record: alignbench show {named}    transcripts: alignbench logs {named}")
         shard = state.session.options.shard
         if shard is not None:
             share = "" if state.due else "which has no claim to measure, "
-            terminalreporter.write_line(f"this is shard {shard}, {share}of the run: alignbench gate {shard.group}")
+            say(f"this is shard {shard}, {share}of the run: alignbench gate {shard.group}")
 
 
 def _tell_unfinished(reporter: TerminalReporter, config: pytest.Config, kept: int) -> None:
@@ -909,11 +971,12 @@ def _show_plan(reporter: TerminalReporter, config: pytest.Config) -> None:
         return
     from pytest_alignbench.plans import reach
     from pytest_alignbench.reports.terminal import plan_table
+    from pytest_alignbench.text import visible
 
     reporter.section("alignbench, plan")
     session = _session(config)
     plans = [session.plan(case) for case in cases]
     for line in plan_table(plans, width=_width(reporter)):
-        reporter.write_line(line)
+        reporter.write_line(visible(line))
     if session.options.budget is not None:
-        reporter.write_line(reach(session.options.budget, plans))
+        reporter.write_line(visible(reach(session.options.budget, plans)))

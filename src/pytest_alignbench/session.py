@@ -40,6 +40,7 @@ from pytest_alignbench.measure.children import Children, forkable
 from pytest_alignbench.models import CONTROLS, PROFILES, Bill, Truth, meter, resolve, usable
 from pytest_alignbench.plans import Planned
 from pytest_alignbench.progress import Progress
+from pytest_alignbench.redaction import learn_named, redacted
 from pytest_alignbench.settings import Settings
 from pytest_alignbench.shards import Shard
 from pytest_alignbench.sharing import shares
@@ -268,6 +269,8 @@ class Session:
 
     def _experiments(self, cases: Sequence[Case]) -> list[Experiment]:
         fit = [case for case in cases if case.asked is not None and self.unfit(case) is None]
+        for case in fit:
+            learn_named(case.claim.config.get("extra_headers") or {})
         return list({case.key: self._experiment(case) for case in fit}.values())
 
     @property
@@ -390,7 +393,7 @@ class Session:
             grader=self.grader if needs_grader(claim) else None,
             calibration=asdict(measured.calibration) if measured and measured.calibration else None,
             observations=measured.observations if measured else (),
-            logs=measured.logs if measured else (),
+            logs=tuple(map(redacted, measured.logs)) if measured else (),
             file=case.file,
             line=case.line,
             seconds=round(measured.seconds, 3) if measured else 0.0,

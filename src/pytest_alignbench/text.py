@@ -3,7 +3,7 @@
 A reply may hold terminal escapes, bidirectional overrides, NUL bytes, lone surrogates, commands to the CI system that reads
 the log, or a hundred megabytes. `visible` turns all that into printable text of bounded length without losing what was
 there: each removed character is shown by its code point. HTML and Markdown are escaped where they are written, on top of
-this.
+this. Key values go too (redaction.py).
 """
 
 from __future__ import annotations
@@ -11,45 +11,76 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from pytest_alignbench.redaction import redacted
+
 # Cc: control characters (ESC starts every ANSI and OSC sequence); Cf: format characters, bidi overrides and zero-width
 # ones among them; Cs: lone surrogates, which break UTF-8 writers and execnet; Co, Cn: private use and unassigned, which
 # fonts show as they like; Zl, Zp: separators that break lines in some sinks and not in others.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_KEPT = frozenset("\n\t")
-# Joiners that ordinary emoji and several scripts need.
+# Letters and marks by category that show nothing: fillers of Hangul, Khmer's inherent vowels, the empty Braille cell.
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+# Joiners that ordinary emoji and several scripts need, between two of their characters.
 _JOINERS = frozenset("\u200c\u200d")
+_MARKS = 4
+"""Combining marks on one character that are shown as such: more are a flood over the lines around."""
+
+_UNPLAIN = re.compile(r"[^\n\t\x20-\x7e]+")
+_COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+_MARGIN = 64
+"""Characters past a cut that are looked at, so that a key value is not cut in two and shown by half."""
 
 # A line of a log is a command if it begins, white space apart, with `::name …::` (GitHub Actions), or if it holds `##[name]`
 # (GitHub Actions' older form), `##vso[…]` (Azure Pipelines) or `##teamcity[…]` anywhere.
 _COMMAND = re.compile(r"(?<!\S)::(?=[\w.-]+(?: [^\n]*?)?::)|##(?=\w*\[)")
 
 
-def _shown(character: str) -> str:
-    if character in _KEPT or character in _JOINERS or unicodedata.category(character) not in _HIDDEN:
-        return character
-    return f"\\u{{{ord(character):x}}}"
+def _shown(run: re.Match[str]) -> str:
+    """Characters that are not plain ASCII, each as it is or by its code point."""
+    made = []
+    marks, joinable = 0, False
+    for character in run[0]:
+        category = unicodedata.category(character)
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        hidden = category in _HIDDEN or character in _UNSEEN or marks > _MARKS
+        shown = joinable if character in _JOINERS else not hidden
+        made.append(character if shown else f"\\u{{{ord(character):x}}}")
+        joinable = not hidden
+    return "".join(made)
 
 
 def visible(text: str, *, limit: int | None = None) -> str:
-    """`text` with nothing in it that a terminal, XML or a log viewer would act on.
+    """`text` with nothing in it that a terminal, XML or a log viewer would act on, and no key value that is known.
 
     `limit`: at most so many characters of the original, with the number left out said at the end.
     """
-    cut = text if limit is None else text[:limit]
-    shown = cut if cut.isascii() and cut.isprintable() else "".join(map(_shown, cut.replace("\r\n", "\n")))
+    known = redacted(text if limit is None else text[: limit + _MARGIN])
+    cut = known[:limit]
+    more = len(known) - len(cut) + (0 if limit is None else max(0, len(text) - limit - _MARGIN))
+    shown = cut if cut.isascii() and cut.isprintable() else _UNPLAIN.sub(_shown, cut.replace("\r\n", "\n"))
     shown = _COMMAND.sub(lambda found: f"{found[0][0]}\\u{{{ord(found[0][1]):x}}}", shown)
-    return shown if len(cut) == len(text) else f"{shown}… ({len(text) - len(cut):,} more characters)"
+    return f"{shown}… ({more:,} more characters)" if more else shown
+
+
+def visible_in_colour(text: str) -> str:
+    """`visible`, but for codes that set a colour and do nothing else: pytest puts them into what it compares."""
+    return "".join(part if _COLOUR.fullmatch(part) else visible(part) for part in _COLOUR.split(text))
 
 
 def one_line(text: str, *, limit: int = 160) -> str:
     """`visible`, on one line of at most `limit` characters: for tables and lists."""
-    folded = visible(" ".join(text[: limit * 4].split()))
-    return folded if len(folded) <= limit and len(text) <= limit * 4 else f"{folded[: limit - 1]}…"
+    known = redacted(text[: limit * 4 + _MARGIN])
+    folded = visible(" ".join(known[: limit * 4].split()))
+    return folded if len(folded) <= limit and len(known) <= limit * 4 else f"{folded[: limit - 1]}…"
+
+
+def storable(text: str) -> str:
+    """`text` as records keep it: whole, but for key values; a lone surrogate, which fits into no UTF-8 file, as its escape."""
+    return redacted(text).encode("utf-8", "backslashreplace").decode()
 
 
 def blank(text: str) -> bool:
     """Whether a person would see nothing: only white space, control and format characters."""
-    return all(c.isspace() or unicodedata.category(c) in _HIDDEN for c in text)
+    return all(c.isspace() or unicodedata.category(c) in _HIDDEN or c in _UNSEEN for c in text)
 
 
 def wordless(text: str) -> bool:

@@ -129,6 +129,7 @@ class Measurement:
 
     def _run(self) -> None:
         surroundings = Surroundings()
+        surroundings.quieten()
         # The run makes garbage by the megabyte, and the collector would walk over all of pytest and Inspect each time.
         thresholds = gc.get_threshold()
         gc.freeze()

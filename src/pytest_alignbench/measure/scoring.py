@@ -21,7 +21,8 @@ from pytest_alignbench.measure.subjects import Failed, Subject
 from pytest_alignbench.models import PLAY, Play
 from pytest_alignbench.observations import Exclusion, Observation
 from pytest_alignbench.outputs import excluded_by
-from pytest_alignbench.text import one_line
+from pytest_alignbench.redaction import throughout
+from pytest_alignbench.text import one_line, storable
 
 _KEPT_REPLY = 20_000
 """Characters of a reply that a record keeps; Inspect's log has the rest."""
@@ -66,6 +67,7 @@ async def scored(claim: Claim, grading: Subject, state: TaskState, target: Targe
     if isinstance(given, Failed):
         cause = given.exclusion if given.exclusion is Exclusion.UNMEASURED else Exclusion.GRADER_FAILED
         return Score.unscored(reason=cause.value, explanation=given.why)
+    given = throughout(given)
     seen = exhibited(given.value)
     if seen is None:
         said = given.explanation or f"the scorer gave {given.value!r}"
@@ -127,20 +129,15 @@ def observation(
         epoch=epoch,
         exhibits=exhibits,
         exclusion=exclusion,
-        reason=_storable(reason),
-        label=_storable(label),
-        reply=_storable(output.completion[:_KEPT_REPLY]),
-        served_model=_storable(served),
+        reason=storable(reason),
+        label=storable(label),
+        reply=storable(output.completion[:_KEPT_REPLY]),
+        served_model=storable(served),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         calls=calls,
         sample=sample,
     )
-
-
-def _storable(text: str) -> str:
-    """A lone surrogate fits into no UTF-8 file, and JSON readers refuse it: it is kept as its escape."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def said_by(score: Score) -> tuple[bool | None, Exclusion | None, str, str]:

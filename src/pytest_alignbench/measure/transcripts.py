@@ -32,6 +32,7 @@ from pytest_alignbench.data import Prompt
 from pytest_alignbench.measure.desk import Desk
 from pytest_alignbench.measure.jobs import Job
 from pytest_alignbench.measure.samples import MARK, messages, metadata
+from pytest_alignbench.redaction import throughout
 from pytest_alignbench.text import one_line
 
 
@@ -97,6 +98,7 @@ def _log(job: Job, config: GenerateConfig, answered: Sequence[Answered], *, run:
     experiment, claim = job.experiment, job.experiment.claim
     rows = sorted(answered, key=lambda row: (row.id, row.epoch))
     scores = [row.score.value for row in rows if isinstance(row.score.value, bool | int)]
+    shown = throughout(config.model_copy(deep=True))
     first, last = min(row.at for row in rows), max(row.at for row in rows)
     share = {"mean": EvalMetric(name="mean", value=sum(map(int, scores)) / len(scores))} if scores else {}
     return EvalLog(
@@ -108,11 +110,11 @@ def _log(job: Job, config: GenerateConfig, answered: Sequence[Answered], *, run:
             task_display_name=claim.id,
             dataset=EvalDataset(name=claim.id, samples=len({row.id for row in rows}), shuffled=False),
             model=experiment.model,
-            model_generate_config=config,
+            model_generate_config=shown,
             config=EvalConfig(epochs=claim.epochs),
             metadata={MARK: {"key": experiment.key, "claim": claim.id, "statement": claim.statement}},
         ),
-        plan=EvalPlan(steps=[EvalPlanStep(solver="generate", params={}, params_passed={})], config=config),
+        plan=EvalPlan(steps=[EvalPlanStep(solver="generate", params={}, params_passed={})], config=shown),
         results=EvalResults(
             total_samples=len(rows),
             completed_samples=len(rows),

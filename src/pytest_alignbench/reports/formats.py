@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import click
 from pydantic import BaseModel
 
+from pytest_alignbench.redaction import redacted
 from pytest_alignbench.reports.pages import Page
 from pytest_alignbench.reports.terminal import rendered, wrapped
 from pytest_alignbench.text import one_line, visible
@@ -42,7 +43,7 @@ def as_json(page: Page) -> str:
 
 def json_of(shape: BaseModel) -> str:
     """`##[…]` is a command to CI systems wherever in a line it stands, so it is escaped too."""
-    return re.sub(r"##(?=\w*\[)", r"#\\u0023", json.dumps(shape.model_dump(mode="json"), indent=2))
+    return re.sub(r"##(?=\w*\[)", r"#\\u0023", redacted(json.dumps(shape.model_dump(mode="json"), indent=2)))
 
 
 def as_markdown(page: Page) -> str:
