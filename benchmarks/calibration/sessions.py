@@ -172,6 +172,10 @@ _TRANSPORT = {
 }
 
 
+_PLACE = {name: Record.model_fields[name].default for name in ("identity", "file", "line")}
+"""Where its test stands, and what names it as one: nothing of either has the short way."""
+
+
 def _bare(record: Record) -> Record:
     """The record without what only a transport can give: texts, tokens, times, ids."""
     baseline = record.baseline
@@ -179,5 +183,5 @@ def _bare(record: Record) -> Record:
         baseline = baseline.model_copy(update={"source": f"{baseline.model} in run short", "served": ()})
     rows = tuple(o.model_copy(update=_TRANSPORT) for o in record.observations)
     return record.model_copy(
-        update={"observations": rows, "baseline": baseline, "served": (), "logs": (), "seconds": 0.0}
+        update={"observations": rows, "baseline": baseline, "served": (), "logs": (), "seconds": 0.0} | _PLACE
     )
