@@ -486,7 +486,7 @@ def test_one_file_per_run_from_which_the_verdicts_can_be_made_again(project: Pro
         ["VIOLATED", "t.difference"],
         ["VIOLATED", "t.rate"],
     ]
-    listed = project.alignbench("history", "list").output.splitlines()
+    _, _, *listed = project.alignbench("history", "list").output.splitlines()
     assert [line.split()[0] for line in listed] == project.history.runs()
     assert all(earlier < later for earlier, later in pairwise(listed))
 
