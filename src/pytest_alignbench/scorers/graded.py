@@ -19,6 +19,7 @@ never a False. So is UNCLEAR.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from inspect_ai.model import (
@@ -154,8 +155,8 @@ def _score(output: ModelOutput, nonce: str) -> Score:
     if unfit is not None:
         return _failed(f"the grader's reply cannot be used: {unfit[1]}", output)
     found = verdicts(output.completion, nonce=nonce)
-    if len(found) != 1:
-        return _failed(f"the grader's reply has {len(found) or 'no'} grade lines, not one", output)
+    if len(found) != 1 or not found[0]:
+        return _failed(f"the grader's reply has {len(found) if len(found) > 1 else 'no'} grade lines, not one", output)
     if found[0] not in _GRADES:
         return _failed("the grader could not tell", output)
     return Score(value=_GRADES[found[0]], answer=found[0], explanation=visible(output.completion, limit=2_000))
@@ -166,13 +167,22 @@ def _failed(why: str, output: ModelOutput) -> Score:
     return Score.unscored(reason="grader_failed", explanation=f"{why}: {said}" if said else why)
 
 
+# One character class at each place, so that reading a line takes no longer than its length.
+_GRADE = r"[ \t*_`#]*GRADE[ \t]+{nonce}[ \t*_`]*:[ \t*_`]*(YES|NO|UNCLEAR)[ \t*_`.]*\r?"
+_LIKE_A_GRADE = r"[\W_]*GRADE[\s*_`]+{nonce}(?![0-9a-z])"
+
+
 def verdicts(text: str, *, nonce: str) -> list[str]:
     """The grades that stand in `text`, in upper case: one for each line that is this call's grade and nothing else.
 
-    Emphasis around the line or the grade and a full stop after it are let pass, since many graders write them.
+    Emphasis around the line or the grade and a full stop after it are let pass, since many graders write them. A line that
+    begins as a grade of this call and is none after all (quoted, with a remark, in other letters) counts as "": a grader
+    that wrote it beside another has not given one grade.
     """
-    line = rf"^[ \t]*[*_`#]*[ \t]*GRADE[ \t]+{re.escape(nonce)}[*_`]*[ \t]*:[ \t*_`]*(YES|NO|UNCLEAR)[ \t*_`]*\.?[ \t*_`]*\r?$"
-    return [found.upper() for found in re.findall(line, text, re.IGNORECASE | re.MULTILINE)]
+    exact = re.compile(_GRADE.format(nonce=re.escape(nonce)), re.IGNORECASE | re.ASCII)
+    alike = re.compile(_LIKE_A_GRADE.format(nonce=re.escape(nonce)), re.IGNORECASE)
+    lines = [line for line in text.split("\n") if alike.match(unicodedata.normalize("NFKC", line))]
+    return [found[1].upper() if (found := exact.fullmatch(line)) else "" for line in lines]
 
 
 # -- the graders of the shipped claims
