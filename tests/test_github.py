@@ -233,21 +233,21 @@ def test_one_gate_writes_everything_that_a_workflow_needs(history: History) -> N
 @pytest.mark.parametrize(("make", "limit"), [(comment, COMMENT_LIMIT), (summary, SUMMARY_LIMIT)])
 @pytest.mark.parametrize("name", ["t.a-claim-with-a-long-name", "@<&" * 60, "é😀" * 60])
 def test_sizes_are_below_what_github_takes(make: object, limit: int, name: str) -> None:
-    verdict = decided(*(seen(f"{name}{i}", 100 if i % 2 else 190, asked=name, model=name) for i in range(400)))
-    many = verdict.decisions * 10
+    verdict = decided(*(seen(f"{name}{i}", 100 if i % 2 else 190, asked=name, model=name) for i in range(40)))
+    many = verdict.decisions * 25
     whole = Decided(
         run=NEW,
         baseline=name,
         decisions=many,
-        missing=(name,) * 4000,
+        missing=(name,) * 1000,
         complete=False,
         alpha=0.05,
-        m=4000,
-        notes=(name,) * 4000,
+        m=1000,
+        notes=(name,) * 1000,
     )
     text = make(whole)  # type: ignore[operator]
     assert len(text.encode()) <= limit
-    assert "**Violated (2000)**" in text or "**Worse (2000)**" in text
+    assert "**Violated (500)**" in text or "**Worse (500)**" in text
     assert len(make(verdict).encode()) <= limit  # type: ignore[operator]
 
 
