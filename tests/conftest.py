@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
 
@@ -29,6 +29,8 @@ from click.testing import CliRunner, Result
 from tenacity import wait_none
 
 from pytest_alignbench.history import History, Record, Run
+from server import FaultyServer
+from sessions import Session, Sessions
 
 MADE = '''
 """Small claims, made in code: 24 prompts per condition in 12 families, and a scorer that looks for one word."""
@@ -159,6 +161,11 @@ class Project:
         """A session in this process; with `-n`, its controller."""
         return self.pytester.runpytest_inprocess("-p", "no:hypothesispytest", "-p", "no:cacheprovider", *args)
 
+    def start(self, sessions: Sessions, server: FaultyServer, *args: str, **limits: int) -> Session:
+        """A session that is a process group of its own, with real clients sent to this server."""
+        plain = ("-p", "no:hypothesispytest", "-p", "no:cacheprovider", "-p", "no:anyio")
+        return sessions.start(self.path, server.environment(), *plain, *args, limits=limits)
+
     def alignbench(self, *args: str) -> Result:
         from pytest_alignbench.cli import main
 
@@ -199,6 +206,13 @@ def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
     eval(
         Task(), model=get_model("mockllm/model"), display="none", log_dir=str(tmp_path_factory.mktemp("warm")), limit=0
     )
+
+
+@pytest.fixture(scope="session")
+def sessions() -> Iterator[Sessions]:
+    nursery = Sessions()
+    yield nursery
+    nursery.close()
 
 
 @pytest.fixture

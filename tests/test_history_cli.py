@@ -26,6 +26,12 @@ from pytest_alignbench.index import Index
 GATE = RateAtMost(0.1, of="asked")
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table is a table however long the names of temporary folders are."""
+    monkeypatch.setenv("COLUMNS", "400")
+
+
 def alignbench(*args: str) -> Result:
     return CliRunner().invoke(main, args)
 

@@ -18,6 +18,12 @@ from pytest_alignbench.settings import Settings
 from pytest_alignbench.trends import Series, Trends, trends
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table is a table however long the names of temporary folders are."""
+    monkeypatch.setenv("COLUMNS", "400")
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> History:
     """The history of a project with a demonstration of everything."""

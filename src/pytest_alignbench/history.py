@@ -228,7 +228,9 @@ class History:
                 _put(Path(path), packed)
             else:
                 self._fs.pipe_file(path, packed)
-        except OSError as fault:
+        except HistoryError:
+            raise
+        except Exception as fault:  # stores elsewhere have faults of their own kinds
             raise HistoryError(f"run {run.id} could not be stored in {self.url}: {fault}") from fault
         return path
 

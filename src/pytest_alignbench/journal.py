@@ -1,16 +1,19 @@
 """What an unfinished session has measured, on disk as it goes, so that nothing is asked and paid for twice.
 
     <folder>/unfinished/<run id>/about.json        the command, and when it began
-    <folder>/unfinished/<run id>/<process>.jsonl   a line per scored reply, written before the next one is asked
+    <folder>/unfinished/<run id>/<process>.jsonl   a line per scored reply, written before the next one is asked; where a
+                                                   reply takes several calls, a line per call
     <folder>/unfinished/<run id>/lock              held while the session lives
 
 A line that was torn by a kill is passed over. When a session ends in good order its folder goes; when it is killed or
 interrupted, the next session that asks the very same thing (`identity`: prompts, model, scorer, settings, all of it) takes
-over what is there. Local files only: a journal is for the machine that was interrupted.
+over what is there. So what is in a journal is in no record. Local files only: a journal is for the machine that was
+interrupted.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -30,6 +33,8 @@ from pytest_alignbench.observations import Exclusion, Observation
 FRESH = timedelta(hours=24)
 """Older than this, a reply is no longer of the same session: providers change what a name stands for."""
 
+_ABOUT, _IGNORING = "about.json", ".gitignore"
+
 _OF_THE_REPLY = (None, Exclusion.TRUNCATED, Exclusion.FILTERED, Exclusion.EMPTY, Exclusion.LIMIT)
 """Exclusions that asking again would not mend. What an outage took is asked again."""
 
@@ -37,6 +42,10 @@ Replies = dict[tuple[str, int], Observation]
 """(sample id, epoch) -> observation."""
 Grades = dict[str, tuple[bool, bool]]
 """Labelled reply -> (truth, grade)."""
+Call = tuple[str, dict[str, Any]]
+"""What was asked, as a hash, and the answer in JSON."""
+Calls = dict[tuple[str, int], list[Call]]
+"""(sample id, epoch) -> the calls that were answered for it, in order."""
 
 
 class Journal:
@@ -53,10 +62,15 @@ class Journal:
     def keep_grade(self, calibration: str, reply: str, truth: bool, grade: bool) -> None:
         self._add({"of": calibration, "labelled": reply, "truth": truth, "grade": grade})
 
+    def keep_call(self, identity: str, place: tuple[str, int], asked: str, answer: Mapping[str, Any]) -> None:
+        self._add({"of": identity, "sample": place[0], "epoch": place[1], "asked": asked, "answer": answer})
+
     def _add(self, row: Mapping[str, Any]) -> None:
         if self._file is None:
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        os.write(self._file, _line(row).encode())
+        line = _line(row).encode()
+        if os.write(self._file, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -70,6 +84,8 @@ class Kept:
     """What journals hold, by identity."""
 
     replies: dict[str, Replies] = field(default_factory=dict)
+    calls: dict[str, Calls] = field(default_factory=dict)
+    """Of replies that are not there."""
     grades: dict[str, Grades] = field(default_factory=dict)
 
     @classmethod
@@ -80,6 +96,9 @@ class Kept:
             for file in sorted(folder.glob("*.jsonl")):
                 for row in _rows(file, only):
                     kept._take(row)
+        for identity, calls in kept.calls.items():
+            for place in kept.replies.get(identity, {}):
+                calls.pop(place, None)
         return kept
 
     def _take(self, row: Mapping[str, Any]) -> None:
@@ -88,6 +107,9 @@ class Kept:
                 observation = Observation.model_validate(row["reply"])
                 if observation.exclusion in _OF_THE_REPLY:
                     self.replies.setdefault(row["of"], {})[row["sample"], observation.epoch] = observation
+            elif "answer" in row:
+                calls = self.calls.setdefault(row["of"], {})
+                calls.setdefault((row["sample"], row["epoch"]), []).append((row["asked"], row["answer"]))
             else:
                 self.grades.setdefault(row["of"], {})[row["labelled"]] = (bool(row["truth"]), bool(row["grade"]))
 
@@ -123,21 +145,27 @@ class Unfinished:
         """
         own = self.folder / run
         own.mkdir(parents=True)
-        if not self._hold(own):
-            raise OSError(f"{own} is another session's")
+        (self.folder / _IGNORING).write_text("*\n", encoding="ascii")  # what models said is for nobody's repository
+        self._hold(own)
         about = {"command": command, "started": datetime.now(UTC).isoformat(timespec="seconds")}
-        (own / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        (own / _ABOUT).write_text(json.dumps(about), encoding="utf-8")  # last: nobody else looks at it before
         return own
 
     def left(self) -> list[Path]:
-        """The folders of sessions that ended in the middle, oldest first. They are this process's now."""
-        folders = sorted(path for path in self.folder.glob("*") if path.is_dir() and path not in self._locks)
-        return [folder for folder in folders if self._hold(folder)]
+        """The folders of sessions that ended in the middle, oldest first. They are this process's now.
 
-    def fresh(self, folder: Path) -> bool:
-        """Whether it was written to lately enough to be gone on with."""
-        last = max((file.stat().st_mtime for file in folder.glob("*.jsonl")), default=0.0)
-        return datetime.now(UTC) - datetime.fromtimestamp(last, UTC) < FRESH
+        Those that are too old to be gone on with are taken away.
+        """
+        found = []
+        for folder in sorted(path for path in self.folder.glob("*") if path.is_dir() and path not in self._locks):
+            fresh = datetime.now(UTC) - _written(folder) < FRESH
+            if (fresh and not (folder / _ABOUT).exists()) or not self._hold(folder):
+                continue
+            if fresh:
+                found.append(folder)
+            else:
+                self.discard(folder)
+        return found
 
     def discard(self, folder: Path) -> None:
         """All of it was stored, or nobody wants it."""
@@ -146,6 +174,8 @@ class Unfinished:
         if lock is not None:
             lock.release()
         with suppress(OSError):  # another session's folder may be in it, or a history beside it
+            if {path.name for path in self.folder.iterdir()} == {_IGNORING}:
+                (self.folder / _IGNORING).unlink()
             self.folder.rmdir()
             self.folder.parent.rmdir()
 
@@ -153,10 +183,11 @@ class Unfinished:
         """Takes out what is stored by now; what is left belongs to another command."""
         for file in sorted(folder.glob("*.jsonl")):
             rows = [row for row in _rows(file, None) if row.get("of") not in identities]
-            if any("reply" in row for row in rows):
-                text = "".join(map(_line, rows))
+            if any("labelled" not in row for row in rows):
+                written = file.stat().st_mtime
                 aside = file.with_suffix(".part")
-                aside.write_text(text, encoding="ascii")
+                aside.write_text("".join(map(_line, rows)), encoding="ascii")
+                os.utime(aside, (written, written))  # its replies are as old as they were
                 aside.replace(file)
             else:
                 file.unlink(missing_ok=True)
@@ -179,10 +210,13 @@ class Unfinished:
         return True
 
 
-def about(folder: Path) -> Mapping[str, str]:
-    """The command and the start of the session of this folder, as far as they can be read."""
-    try:
-        said = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        return {key: str(value) for key, value in said.items()}
-    except (OSError, ValueError, AttributeError):
-        return {}
+def _written(folder: Path) -> datetime:
+    """When it was last written to."""
+    times = [0.0]
+    for file in [folder / _ABOUT, *folder.glob("*.jsonl")]:
+        with suppress(OSError):
+            times.append(file.stat().st_mtime)
+    if len(times) == 1:  # it has just been made, or has lost all that was in it
+        with suppress(OSError):
+            times.append(folder.stat().st_mtime)
+    return datetime.fromtimestamp(max(times), UTC)

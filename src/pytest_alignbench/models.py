@@ -25,7 +25,7 @@ import hashlib
 import random
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -49,9 +49,10 @@ from tenacity import RetryCallState, RetryError, wait_exponential_jitter
 
 from pytest_alignbench.budgets import Budget, BudgetError, Purse
 from pytest_alignbench.claims import Claim
-from pytest_alignbench.data import LabelledReply
+from pytest_alignbench.data import LabelledReply, digest
 from pytest_alignbench.errors import ModelError
 from pytest_alignbench.names import resolve as resolve  # who asks for a model asks here for its name
+from pytest_alignbench.observations import Exclusion
 from pytest_alignbench.redaction import learn, learn_environment, learn_named, learn_url, throughout
 from pytest_alignbench.text import one_line
 
@@ -173,10 +174,10 @@ def meter(model: Model, purse: Purse) -> None:
         input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput | tuple[ModelOutput | Exception, ModelCall]:
         worst = bill.worst(input, tools, config)
-        while not purse.reserve(worst):
-            if not purse.open:
+        while (taken := purse.reserve(worst)) != "taken":
+            if taken == "spent":
                 raise BudgetError(f"the budget of {purse.budget} is spent, or as good as: {bill.least(worst)}")
-            await asyncio.sleep(0.02)  # a call in flight may give some of its reservation back
+            await asyncio.sleep(0.05)
         cost = worst
         try:
             answered = await ask(input, tools, tool_choice, config)
@@ -192,8 +193,8 @@ def meter(model: Model, purse: Purse) -> None:
     model.api.generate = generate  # type: ignore[method-assign]
 
 
-_UNSAID_OUTPUT = 16_384
-"""Tokens that a reply is reckoned with at most where neither the claim nor the provider sets `max_tokens`."""
+_LONGEST_REPLY = 16_384
+"""Tokens that a reply is reckoned with at most where neither the claim nor Inspect says how long one may be."""
 
 
 @dataclass(frozen=True)
@@ -203,22 +204,26 @@ class Bill:
     budget: Budget
     input: float
     output: float
+    longest: int = _LONGEST_REPLY
+    """Tokens of the longest reply that the model gives."""
 
     @classmethod
     def of(cls, model: str, budget: Budget) -> Bill:
+        info = get_model_info(model)
+        longest = (info.output_tokens if info is not None else None) or _LONGEST_REPLY
         if budget.unit != "dollars":
-            return cls(budget, 1.0, 1.0)
+            return cls(budget, 1.0, 1.0, longest)
         if model.startswith(("simulated/", "organism/")):
             return cls(budget, 0.0, 0.0)
-        info = get_model_info(model)
         price = info.cost if info is not None else None
         if price is None:
             raise ModelError(
-                f"model {model!r} has no price, so a budget in dollars could not be kept: tell Inspect its price with "
-                "set_model_cost in conftest.py, or give the budget in calls or tokens"
+                f"model {model!r} has no price, so a budget in dollars could not be kept: tell Inspect its price in "
+                "conftest.py (set_model_cost, or set_model_info for a model that Inspect does not know), or give the "
+                "budget in calls or tokens"
             )
         dearest = max(price.input, price.input_cache_write, price.input_cache_read)
-        return cls(budget, dearest / 1e6, price.output / 1e6)
+        return cls(budget, dearest / 1e6, price.output / 1e6, longest)
 
     def worst(self, input: list[ChatMessage], tools: list[ToolInfo], config: GenerateConfig) -> float:
         """A token is at least a byte of text; each message has a frame of some tokens."""
@@ -226,7 +231,8 @@ class Bill:
             return 1.0
         asked = sum(len(message.model_dump_json(include={"content", "tool_calls"}).encode()) + 16 for message in input)
         asked += sum(len(tool.model_dump_json().encode()) for tool in tools)
-        return asked * self.input + (config.max_tokens or _UNSAID_OUTPUT) * self.output
+        reply = (config.max_tokens or self.longest) + (config.reasoning_tokens or 0)
+        return asked * self.input + reply * (config.num_choices or 1) * self.output
 
     def cost(self, answered: ModelOutput | Exception, worst: float) -> float:
         """What an answer was billed. Without a word about usage, the worst."""
@@ -270,6 +276,62 @@ def unwrapped(fault: BaseException) -> BaseException:
     return fault
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A call that gave nothing: what its reply is excluded for, and what went wrong, in one line."""
+
+    exclusion: Exclusion
+    why: str
+
+
+# -- calls that an interrupted session made
+
+
+@dataclass
+class Memory:
+    """The calls for one reply: what was answered before an interruption is not asked again, at the very same place.
+
+    `keep`: takes what was asked, as a hash, and its answer in JSON.
+    """
+
+    known: list[tuple[str, dict[str, Any]]]
+    keep: Callable[[str, Mapping[str, Any]], None]
+
+    def recall(self, asked: str) -> ModelOutput | None:
+        """The next answer to this; each is given once, since a solver may ask the same several times."""
+        for number, (known, answer) in enumerate(self.known):
+            if known == asked:
+                del self.known[number]
+                return ModelOutput.model_validate(answer)
+        return None
+
+
+def remembering(model: Model) -> None:
+    """From here on calls for a reply that has a memory go through it. No cache: another reply is always asked for."""
+    ask = model.api.generate
+
+    async def generate(
+        input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput | tuple[ModelOutput | Exception, ModelCall]:
+        play = PLAY.get()
+        memory = play.memory if play is not None else None
+        if play is None or memory is None:
+            return await ask(input, tools, tool_choice, config)
+        said = [message.model_dump(mode="json", include={"role", "content", "tool_calls"}) for message in input]
+        asked = digest([str(model), said, [tool.name for tool in tools], config.model_dump(mode="json")])
+        known = memory.recall(asked)
+        if known is not None:
+            play.calls += 1
+            return known
+        answered = await ask(input, tools, tool_choice, config)
+        output = answered[0] if isinstance(answered, tuple) else answered
+        if isinstance(output, ModelOutput):
+            memory.keep(asked, output.model_dump(mode="json"))
+        return answered
+
+    model.api.generate = generate  # type: ignore[method-assign]
+
+
 # -- simulated models
 
 
@@ -287,6 +349,9 @@ class Play:
     step: int = 0
     calls: int = 0
     """Requests made for it so far, retries and a grader's among them."""
+    memory: Memory | None = None
+    failed: Failed | None = None
+    """What the last call came to, if it failed."""
 
 
 PLAY: ContextVar[Play | None] = ContextVar("alignbench_play", default=None)

@@ -22,6 +22,7 @@ import shutil
 import tempfile
 import time
 import warnings
+from collections import Counter
 from collections.abc import Generator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from pytest_alignbench.history import Record
     from pytest_alignbench.progress import Progress, Ticker
-    from pytest_alignbench.session import Case, Session
+    from pytest_alignbench.session import Case, Exchange, Session
     from pytest_alignbench.shards import Shard
     from pytest_alignbench.verdicts import Verdict
 
@@ -78,8 +79,11 @@ class _State:
     """What went wrong beside the measuring."""
     kept: int = 0
     """Replies that an interrupted session had measured."""
-    unfinished: int | None = None
-    """Replies that are kept for the next session, where this one was interrupted."""
+    spent: str = ""
+    """Of the budget, in words."""
+    interrupted: bool = False
+    left: int = 0
+    """Replies that are kept for the next session, where this one could not be ended."""
     wrong: str | None = None
     """In a worker: how the claims are used wrongly. An error at collection would end the worker without a word."""
     unnamed: int = 0
@@ -237,6 +241,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     state = config.stash.setdefault(_STATE, _State())
+    config.pluginmanager.register(_Interrupted(state), "alignbench_interrupted")
     if _worker(config) is None:
         config.pluginmanager.register(_Collector(state), "alignbench_collector")
     if _wanted(config):
@@ -253,6 +258,14 @@ def _worker(config: pytest.Config) -> dict[str, Any] | None:
     """What the controller told this process, if it is an xdist worker."""
     given: dict[str, Any] | None = getattr(config, "workerinput", None)
     return given
+
+
+def _workers(config: pytest.Config) -> int:
+    """How many xdist workers there will be: `-n 4` is `--tx 4*popen` by now."""
+    if not _parallel(config):
+        return 0
+    parts = (spec.partition("*") for spec in config.getoption("tx"))
+    return sum(int(number) if rest and number.isdigit() else 1 for number, _, rest in parts)
 
 
 def _wanted(config: pytest.Config) -> bool:
@@ -272,7 +285,7 @@ def _session(config: pytest.Config) -> Session:
         from pytest_alignbench.budgets import Budget
         from pytest_alignbench.errors import AlignbenchError
         from pytest_alignbench.history import new_run_id, now
-        from pytest_alignbench.session import Options, Session
+        from pytest_alignbench.session import Exchange, Options, Session
         from pytest_alignbench.settings import settings_of
 
         worker = _worker(config) or {}
@@ -306,6 +319,8 @@ def _session(config: pytest.Config) -> Session:
                 state.session.join_journal(
                     worker["workerid"], worker["alignbench_journal"], worker["alignbench_adopted"]
                 )
+            if "alignbench_exchange" in worker:
+                state.session.exchange = Exchange(Path(worker["alignbench_exchange"]))
         except AlignbenchError as fault:
             raise _usage(fault) from fault
     return state.session
@@ -353,6 +368,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if _wanted(config) and _worker(config) is None:
         ours = _session(config)
         troubles = ours.check_models(names_only=config.getoption("collectonly")) + ours.check_baseline()
+        troubles += ours.check_connections(_workers(config))
         if troubles:
             raise _usage("\n".join(troubles))
         if not (config.getoption("collectonly") or ours.options.controls):
@@ -382,6 +398,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         name if name == session.resolved(name) else f"{name} -> {session.resolved(name)}" for name in session.models
     ]
     lines = [f"alignbench: {'controls' if session.options.controls else 'models'}: {', '.join(names)}"]
+    if session.left:
+        lines.append(
+            f"alignbench: an interrupted session left {session.left:,} replies; what is the same here is not asked again "
+            "(--alignbench-fresh asks everything)"
+        )
     if session.grader is not None:
         same = [name for name in session.models if session.resolved(name) == session.grader]
         lines.append(f"alignbench: grader: {session.grader}" + (f" (it grades itself as {same[0]})" if same else ""))
@@ -428,9 +449,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     try:
         _find_claims(config, items)
     except pytest.UsageError as fault:
+        config.stash[_STATE].wrong = str(fault)  # pytest still ends the collection: nothing is to be asked
         if _worker(config) is None:
             raise
-        config.stash[_STATE].wrong = str(fault)
     yield
     shard = _shard(config)
     if shard is not None and config.stash[_STATE].wrong is None:
@@ -461,9 +482,10 @@ def _find_claims(config: pytest.Config, items: list[pytest.Item]) -> None:
         item.stash[_CASE] = case
         item.add_marker("alignbench_claim")
         from pytest_alignbench.errors import ClaimError
-        from pytest_alignbench.measure import needs_grader
+        from pytest_alignbench.measure import config_of, needs_grader
 
         try:
+            config_of(case.claim)
             if needs_grader(case.claim):
                 item.add_marker("alignbench_grader")
         except ClaimError as fault:
@@ -526,14 +548,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not named:
         return
     from pytest_alignbench.progress import Ticker
-    from pytest_alignbench.session import Exchange
     from pytest_alignbench.sharing import shares
 
     ours = _session(config)
     worker = _worker(config)
     mine = named
-    if worker is not None and "alignbench_exchange" in worker:
-        exchange = Exchange(Path(worker["alignbench_exchange"]))
+    exchange = ours.exchange
+    if worker is not None and exchange is not None:
         exchange.say_cases(worker["workerid"], [(nodeid, case.key, ours.cost(case)) for nodeid, case in named])
         number = int(worker["workerid"].removeprefix("gw"))
         if worker["alignbench_shares"] and number < int(worker["workercount"]):
@@ -541,7 +562,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             mine = [mine[index] for index in share]
         else:
             mine = []  # a foreign scheduler, or a worker that replaces a dead one: measured as items arrive
-        state.ticker = Ticker(lambda: exchange.say_progress(worker["workerid"], ours.progress()), every=1.0)
+        state.ticker = Ticker(partial(_watch, exchange, worker["workerid"], ours, os.getppid()), every=0.5)
     # What a mark may skip is not paid for before its turn comes.
     doubtful = {
         item.nodeid for item in session.items if any(item.iter_markers("skip")) or any(item.iter_markers("skipif"))
@@ -552,15 +573,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     )
 
 
+def _watch(exchange: Exchange, worker: str, session: Session, controller: int) -> None:
+    """A worker tells how far it is. When its controller has left, or was killed, it asks no more: nobody will hear of it."""
+    if exchange.over or os.getppid() != controller:
+        session.stop()
+    else:
+        exchange.say_progress(worker, session.progress())
+
+
 def _say_suite(config: pytest.Config) -> None:
     """What the shards must agree on, for the record: also where this one has nothing to measure."""
-    from pytest_alignbench.session import Exchange
-
     state = config.stash[_STATE]
-    worker = _worker(config)
-    state.suite = _session(config).suite(state.selected)
-    if worker is not None and "alignbench_exchange" in worker:
-        Exchange(Path(worker["alignbench_exchange"])).say_suite(worker["workerid"], state.suite)
+    session, worker = _session(config), _worker(config)
+    state.suite = session.suite(state.selected)
+    if worker is not None and session.exchange is not None:
+        session.exchange.say_suite(worker["workerid"], state.suite)
 
 
 # -- running: measurements become verdicts
@@ -712,6 +739,22 @@ class _Guard:
         throughout(warning_message.message, visible)
 
 
+class _Interrupted:
+    """Ends the calls before pytest does anything else about Ctrl-C: it renders a traceback first, which takes a second."""
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self) -> None:
+        if self._state.session is not None:
+            self._state.session.halt()
+        if self._state.exchange is not None:
+            from pytest_alignbench.session import Exchange
+
+            Exchange(self._state.exchange).end()
+
+
 class _Collector:
     """Takes the records out of the reports as they arrive, in the process that writes history."""
 
@@ -770,7 +813,8 @@ def pytest_configure_node(node: WorkerController) -> None:
     session = _session(config)
     state = config.stash[_STATE]
     if state.exchange is None:
-        state.exchange = Path(tempfile.mkdtemp(prefix="alignbench-"))
+        # In the journal, where there is one: it goes with it, whoever is killed.
+        state.exchange = Path(tempfile.mkdtemp(prefix="exchange-", dir=session.journal))
     node.workerinput["alignbench_exchange"] = str(state.exchange)
     node.workerinput["alignbench_run"] = session.run
     if session.journal is not None:
@@ -810,12 +854,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if state.session is not None:
         state.session.stop()
         state.troubles.extend(state.session.troubles)
-        if worker is not None and "alignbench_exchange" in worker:
-            from pytest_alignbench.session import Exchange
-
-            exchange = Exchange(Path(worker["alignbench_exchange"]))
-            exchange.say_troubles(worker["workerid"], state.troubles)
-            exchange.say_progress(worker["workerid"], state.session.progress())
+        told = state.session.exchange
+        if worker is not None and told is not None:
+            told.say_troubles(worker["workerid"], state.troubles)
+            told.say_progress(worker["workerid"], state.session.progress())
     if worker is not None or state.session is None:
         return
     progress = state.session.progress()
@@ -829,8 +871,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         progress = exchange.progress()
         shutil.rmtree(state.exchange, ignore_errors=True)
     state.kept = progress.kept if progress is not None else 0
+    purse = state.session.purse
+    state.spent = f"spent {purse.budget.said(purse.spent)} of {purse.budget}" if purse is not None else ""
     if session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
-        state.unfinished = state.session.leave_journal()
+        state.interrupted, state.left = True, state.session.leave_journal()
         return
     missing = state.missing
     _tell_junit(config, state)
@@ -842,7 +886,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if state.trouble is None:
         state.session.close_journal(list(state.records.values()))
     else:
-        state.session.leave_journal()
+        state.left = state.session.leave_journal()
     if (missing or state.trouble) and session.exitstatus == pytest.ExitCode.OK:
         # Whatever lost it, a claim without a verdict is not a claim that holds.
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -907,8 +951,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         terminalreporter.write_line(f"{state.unnamed} claims collected, none measured: {_NO_MODEL.partition(': ')[2]}")
     if state.session is None or not (state.records or state.due or state.stored):
         return
-    if state.unfinished is not None:
-        _tell_unfinished(terminalreporter, config, state.unfinished)
+    if state.interrupted:
+        _tell_unfinished(terminalreporter, config, state.left)
     from pytest_alignbench.reports.terminal import grid, table
     from pytest_alignbench.text import visible
     from pytest_alignbench.verdicts import judge
@@ -933,14 +977,20 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         for line in github.annotate(github.of_verdicts(verdicts, prefix=prefix)):
             terminalreporter.write_line(redacted(line))
     if state.kept:
-        say(f"{state.kept:,} replies were there from a session that was interrupted")
+        say(f"{state.kept:,} replies were there from before an interruption")
+    unasked = Counter(o.reason for r in state.records.values() for o in r.observations if o.exclusion == "unmeasured")
+    for why, count in unasked.items():
+        say(f"{count:,} replies were not asked for: {why}", yellow=True)
+    if state.spent:
+        say(state.spent)
     for said in state.troubles:
         say(said, yellow=True)
-    missing = state.missing if state.unfinished is None else []
+    missing = [] if state.interrupted else state.missing
     if missing:
         say(f"{len(missing)} claims have no verdict: {', '.join(missing[:5])}", red=True)
     if state.trouble is not None:
         say(f"NOT STORED: {state.trouble}", red=True)
+        say(f"{state.left:,} replies are kept; when that is mended, the same command stores them")
     if state.stored is not None:
         at = config.getoption("alignbench_history")
         named = state.run if at is None else f"{state.run} --history {shlex.quote(at)}"

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from inspect_ai.model import Model, get_model_info
 
 from pytest_alignbench.baselines import Baselines
@@ -99,6 +102,12 @@ class Session:
         self.adopted: tuple[Path, ...] = ()
         """Folders of interrupted sessions that this one goes on with."""
         self._replaced: tuple[Path, ...] = ()
+        self.exchange: Exchange | None = None
+        """In a worker: what it tells the others, and hears of them."""
+        self._own: set[str] = set()
+        """Keys of the cases that are this process's to measure."""
+        self._taken: dict[str, FileLock] = {}
+        """Keys of the cases that it took because their items came to it."""
         self.process = "main"
         self.m = 1
         PROFILES.clear()
@@ -147,6 +156,19 @@ class Session:
             return [str(fault)]
         return []
 
+    def check_connections(self, workers: int) -> list[str]:
+        """One line if so many workers cannot have one connection each."""
+        if workers <= self._connections:
+            return []
+        return [
+            f"{self._connections} connections cannot be divided among {workers} workers: start at most "
+            f"{self._connections} with -n, or allow more with --alignbench-connections"
+        ]
+
+    @property
+    def _connections(self) -> int:
+        return self.options.connections or self.settings.connections
+
     def _model(self, resolved: str) -> Model:
         if resolved not in self._checked:
             self._checked[resolved] = usable(resolved)
@@ -172,10 +194,9 @@ class Session:
 
     @cached_property
     def instrument(self) -> Instrument:
-        connections = self.options.connections or self.settings.connections
         return Instrument(
             log_dir=History(self.history_url).logs(self.run),
-            connections=max(1, connections // self._workers),
+            connections=max(1, self._connections // self._workers),
             grader=self.grader,
             attempts=self.settings.attempts,
             attempt_timeout=self.settings.attempt_timeout,
@@ -248,6 +269,7 @@ class Session:
 
     def start(self, cases: Sequence[Case], *, spare: Sequence[Case] = ()) -> None:
         """Begins to measure these cases, all in one run. `spare`: cases that may be waited for as well."""
+        self._own.update(case.key for case in (*cases, *spare))
         experiments = self._experiments(cases)
         if not experiments:
             return
@@ -286,10 +308,11 @@ class Session:
 
     @cached_property
     def purse(self) -> Purse | None:
-        """What the session may spend, where it was given a budget."""
+        """What the session may spend, where it was given a budget: less what those spent that it goes on with."""
         if self.options.budget is None or self.journal is None:
             return None
-        return Purse(self.journal / "spent", self.options.budget)
+        before = sum(Purse(folder, self.options.budget).spent for folder in self.adopted)
+        return Purse(self.journal, self.options.budget, before=before)
 
     def _experiment(self, case: Case) -> Experiment:
         assert case.asked is not None  # cases without a model are never measured
@@ -300,13 +323,40 @@ class Session:
         why = self.unfit(case)
         if why is not None:
             return self._record(case, None, not_measured=why)
+        if self.exchange is not None and case.key not in self._own:
+            return self._wait_for_whoever_takes(case, self.exchange, seconds)
+        self._require(case)
+        assert self._measurement is not None
+        measured = self._measurement.result(case.key, timeout=seconds)
+        return None if measured is None else self._record(case, measured)
+
+    def _wait_for_whoever_takes(self, case: Case, exchange: Exchange, seconds: float) -> Record | None:
+        """An item that came to this worker unplanned: another may have an item of the same claim and model, and they must
+        not be measured twice, nor differ. The lock of a worker that died is free again."""
+        record = exchange.record(case.key)
+        if record is not None or case.key in self._taken:
+            time.sleep(0 if record is not None else seconds)
+            return record
+        lock = FileLock(exchange.place(case.key, "taken"))
+        try:
+            lock.acquire(timeout=seconds)
+        except Timeout:
+            return None
+        if exchange.record(case.key) is None:  # or it came meanwhile
+            self._require(case)
+            assert self._measurement is not None
+            self._taken[case.key] = lock
+            self._measurement.when_done(case.key, lambda measured: exchange.say_record(self._record(case, measured)))
+        else:
+            lock.release()
+        return None
+
+    def _require(self, case: Case) -> None:
         if self._measurement is None:
             self.start([case])
         assert self._measurement is not None  # started just above
         # A case that comes unplanned may have been begun by a worker that died.
         self._measurement.require(self._experiment(case), also=[self.journal] if self.journal is not None else [])
-        measured = self._measurement.result(case.key, timeout=seconds)
-        return None if measured is None else self._record(case, measured)
 
     def progress(self) -> Progress | None:
         return self._measurement.progress() if self._measurement is not None else None
@@ -315,6 +365,11 @@ class Session:
     def troubles(self) -> tuple[str, ...]:
         """What went wrong beside the measuring."""
         return self._measurement.troubles if self._measurement is not None else ()
+
+    def halt(self) -> None:
+        """No new call after this. Returns at once."""
+        if self._measurement is not None:
+            self._measurement.halt()
 
     def stop(self) -> None:
         if self._measurement is not None:
@@ -332,24 +387,26 @@ class Session:
             self.journal = self._unfinished.begin(self.run, command=command)
         except OSError as fault:
             raise HistoryError(f"nothing can be kept in {self.local_history}: {fault.strerror or fault}") from fault
-        left = [folder for folder in self._unfinished.left() if self._unfinished.fresh(folder)]
+        left = self._unfinished.left()
         self.adopted = () if fresh else tuple(left)
         self._replaced = tuple(left)
-        if self.purse is not None:
-            spent = [Purse(folder / "spent", self.purse.budget).spent for folder in self.adopted]
-            self.purse.begin(sum(spent))
 
     def join_journal(self, process: str, folder: str, adopted: Sequence[str]) -> None:
         """The same for a worker, by what its controller said."""
         self.process, self.journal, self.adopted = process, Path(folder), tuple(map(Path, adopted))
 
+    @cached_property
+    def left(self) -> int:
+        """Replies that interrupted sessions left, to whatever was asked."""
+        return Kept.read(self.adopted).count
+
     def close_journal(self, stored: Sequence[Record]) -> None:
         """The session has ended in good order: what is in the history now need not be kept."""
         if self._unfinished is None or self.journal is None:
             return
-        for folder in self._replaced:
+        # What was measured for no record, as of claims after the first failure under -x, is kept too.
+        for folder in (*self._replaced, self.journal):
             self._unfinished.drop(folder, {record.identity for record in stored})
-        self._unfinished.discard(self.journal)
         self._unfinished.release()
 
     def leave_journal(self) -> int:
@@ -357,6 +414,8 @@ class Session:
         if self._unfinished is None or self.journal is None:
             return 0
         kept = Kept.read([*self.adopted, self.journal]).count
+        if not any(self.journal.glob("*.jsonl")) and (self.purse is None or self.purse.spent == 0):
+            self._unfinished.discard(self.journal)
         self._unfinished.release()
         return kept
 
@@ -436,7 +495,7 @@ def _dollars(model: str | None, input_tokens: int, output_tokens: int) -> float 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A folder of the controller's: each worker says there what it collected and how far it is."""
+    """A folder of the controller's: each worker says there what it collected and how far it is, and takes cases."""
 
     folder: Path
 
@@ -473,6 +532,30 @@ class Exchange:
         files = sorted(self.folder.glob("[!.]*.troubles.json"))
         return tuple(str(said) for file in files for said in json.loads(file.read_text(encoding="utf-8")))
 
+    def place(self, key: str, what: str) -> Path:
+        """The file of a case."""
+        return self.folder / f"{digest(key)}.{what}"
+
+    def say_record(self, record: Record) -> None:
+        """Of a case that several workers may wait for."""
+        self._write(self.place(record.key, "record.json").name, record.model_dump(mode="json"))
+
+    def record(self, key: str) -> Record | None:
+        try:
+            return Record.model_validate(json.loads(self.place(key, "record.json").read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+
+    def end(self) -> None:
+        """The controller wants no more."""
+        with suppress(OSError):
+            (self.folder / "over").touch()
+
+    @property
+    def over(self) -> bool:
+        """Whether the controller wants no more, or has left: it takes the folder with it."""
+        return not self.folder.exists() or (self.folder / "over").exists()
+
     def progress(self) -> Progress | None:
         """All workers together."""
         files = list(self.folder.glob("[!.]*.progress.json"))
@@ -482,5 +565,6 @@ class Exchange:
 
     def _write(self, name: str, value: object) -> None:
         aside = self.folder / f".{name}"
-        aside.write_text(json.dumps(value), encoding="utf-8")
-        aside.rename(self.folder / name)
+        with suppress(FileNotFoundError):  # the controller has left, and nobody listens
+            aside.write_text(json.dumps(value), encoding="utf-8")
+            aside.rename(self.folder / name)

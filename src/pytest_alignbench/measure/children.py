@@ -4,8 +4,8 @@
 
 A thread beside pytest would share the interpreter with the tests (a test that computes would stall every call in flight), and
 one process cannot make more than a few hundred calls a second. Children inherit claims, scorers and solvers as they are, so
-nothing has to be sent but results. A child whose parent is gone ends; what a child that died had not finished is measured in
-the parent, from where its journal ends.
+nothing has to be sent but results. A child whose parent is gone ends at once; what a child that died had not finished is
+measured in the parent, over the connections that it had, from where its journal ends.
 
 Forking is safe only while no other thread runs, and is done on Linux only: elsewhere the run is a thread.
 """
@@ -60,7 +60,7 @@ class Children:
         kept: Kept | None = None,
     ) -> None:
         """`spare`: experiments that may be required later. `journal`: the folder that each child keeps its own journal in."""
-        self._instrument, self._models, self._journal, self._kept = instrument, models, journal, kept
+        self._models, self._journal, self._kept = models, journal, kept
         processes = max(1, min(processes, len(experiments), instrument.connections))
         divisions = shares([(e.key, e.claim.calls or 100) for e in experiments], processes)
         self._children = [
@@ -99,7 +99,7 @@ class Children:
             child.keys.append(experiment.key)
             child.send(("require", experiment.key))
         else:
-            self._take_over([experiment])
+            self._take_over([experiment], child)
 
     def result(self, key: str, *, timeout: float) -> Measured | None:
         """What the experiment gave, or None if it is not there after `timeout` seconds."""
@@ -107,6 +107,10 @@ class Children:
             return self._futures[key].result(timeout)
         except FutureTimeout:
             return None
+
+    def when_done(self, key: str, then: Callable[[Measured], None]) -> None:
+        """Calls `then` with what the experiment gave, in whatever thread it ends."""
+        self._futures[key].add_done_callback(lambda future: then(future.result()))
 
     def progress(self) -> Progress:
         parts = [child.progress for child in self._children if child.progress is not None]
@@ -121,11 +125,17 @@ class Children:
         rescue = self._rescue.troubles if self._rescue is not None else ()
         return tuple(dict.fromkeys([*(said for each in own for said in each), *rescue]))
 
-    def stop(self, *, wait: float = 10.0) -> None:
-        """No new call after this; what is in flight is cancelled, what was scored is kept. Waits for logs to be written."""
+    def halt(self) -> None:
+        """No new call after this; what is in flight is cancelled, what was scored is kept. Returns at once."""
         self._stopped = True
         for child in self._children:
             child.send("stop")
+        if self._rescue is not None:
+            self._rescue.halt()
+
+    def stop(self, *, wait: float = 10.0) -> None:
+        """`halt`, and waits for logs to be written."""
+        self.halt()
         if self._rescue is not None:
             self._rescue.stop(wait=wait)
         end = time.monotonic() + wait
@@ -144,19 +154,20 @@ class Children:
                 child.troubles = said
         left = [e for e in child.every if e.key in child.keys and not self._futures[e.key].done()]
         if left:
-            self._take_over(left)
+            child.progress = None
+            self._take_over(left, child)
 
     def _settle(self, measured: Measured) -> None:
         future = self._futures[measured.key]
         if not future.done():
             future.set_result(measured)
 
-    def _take_over(self, experiments: Sequence[Experiment]) -> None:
+    def _take_over(self, experiments: Sequence[Experiment], child: _Child) -> None:
         """Measures here what a child left undone, from where its journal ends."""
         with self._lock:
             if self._rescue is None:
                 journal = Journal(self._journal, "parent") if self._journal is not None else None
-                self._rescue = Measurement([], self._instrument, self._models, journal=journal, kept=self._kept)
+                self._rescue = Measurement([], child.instrument, self._models, journal=journal, kept=self._kept)
             rescue = self._rescue
         also = [self._journal] if self._journal is not None else []
         for experiment in experiments:
@@ -182,7 +193,8 @@ class _Child:
         self.every = [*experiments, *spare]
         self.progress: Progress | None = None
         self.troubles: tuple[str, ...] = ()
-        self._own, self._instrument, self._journal = experiments, instrument, journal
+        self.instrument = instrument
+        self._own, self._journal = experiments, journal
         self._process: Any = None
         self._end: Connection
 
@@ -232,16 +244,14 @@ class _Child:
         for stream in (0, 1, 2):
             os.dup2(silence, stream)
         journal = Journal(self._journal, f"child-{self.number}") if self._journal is not None else None
-        measurement = Measurement(self._own, self._instrument, models, journal=journal, kept=kept)
+        measurement = Measurement(self._own, self.instrument, models, journal=journal, kept=kept)
         done: queue.SimpleQueue[Measured | None] = queue.SimpleQueue()
         for key in self.keys:
             measurement.when_done(key, done.put)
         measurement.start()
         threading.Thread(target=self._obey, args=(pipe, measurement, done), daemon=True).start()
-        try:
+        with suppress(OSError):
             self._tell(pipe, measurement, done)
-        except OSError:
-            measurement.stop()  # nobody hears; the journal has it
         os._exit(0)
 
     def _obey(self, pipe: Connection, measurement: Measurement, done: queue.SimpleQueue[Measured | None]) -> None:
@@ -251,7 +261,7 @@ class _Child:
             try:
                 said = pipe.recv()
             except (EOFError, OSError):
-                said = "stop"
+                os._exit(1)  # nobody hears; the journal has it, and whoever goes on with it may be waiting
             if said == "stop":
                 measurement.stop()
                 done.put(None)

@@ -21,12 +21,13 @@ from inspect_ai.solver import TaskState
 from inspect_ai.util import LimitExceededError
 
 from pytest_alignbench.measure.desk import Desk
+from pytest_alignbench.measure.experiments import config_of
 from pytest_alignbench.measure.jobs import Job
 from pytest_alignbench.measure.samples import MARK, messages, metadata
 from pytest_alignbench.measure.scoring import observation, play_of, said_by, scored
-from pytest_alignbench.measure.subjects import Failed, Subject
+from pytest_alignbench.measure.subjects import tried
 from pytest_alignbench.measure.transcripts import Answered, Transcripts
-from pytest_alignbench.models import PLAY
+from pytest_alignbench.models import PLAY, Failed
 from pytest_alignbench.observations import Exclusion
 
 
@@ -59,7 +60,6 @@ class DirectLane:
 
     def __init__(self, desk: Desk, models: Callable[[str], Model], transcripts: Transcripts) -> None:
         self._desk, self._models, self._transcripts = desk, models, transcripts
-        self._subjects: dict[str, Subject] = {}
         self._askings: dict[str, list[_Asking]] = {}
         self._changed = asyncio.Event()
         instrument = desk.instrument
@@ -81,11 +81,12 @@ class DirectLane:
 
     def _admit(self, job: Job) -> None:
         experiment = job.experiment
+        job.take_kept()
         due = [place for place in job.planned if place not in job.seen]
         if job.looks is not None:
             block = job.looks.block
             due.sort(key=lambda place: block(place[0]))
-        asking = _Asking(job, GenerateConfig(**experiment.claim.config).merge(self._common), deque(due))
+        asking = _Asking(job, config_of(experiment.claim).merge(self._common), deque(due))
         self._askings.setdefault(experiment.model, []).append(asking)
         self._close(asking)
 
@@ -162,18 +163,14 @@ class DirectLane:
             ),
         )
 
-    def _subject(self, model: str) -> Subject:
-        return self._subjects.setdefault(model, Subject(model))
-
     async def _answer(
         self, job: Job, config: GenerateConfig, model: Model, id: str, epoch: int
     ) -> tuple[ModelOutput, Score]:
         """What the model said, and what the scorer made of it."""
         claim = job.experiment.claim
         prompt, condition = job.planned[id, epoch]
-        subject = self._subject(job.experiment.model)
         asked = messages(prompt)
-        given: ModelOutput | Failed = await subject.call(lambda: model.generate(list(asked), config=config))
+        given: ModelOutput | Failed = await tried(lambda: model.generate(list(asked), config=config))
         if isinstance(given, Failed):
             return ModelOutput(model=str(model)), Score.unscored(reason=given.exclusion.value, explanation=given.why)
         state = TaskState(
@@ -187,11 +184,7 @@ class DirectLane:
             metadata=metadata(condition, prompt),
         )
         try:
-            return given, await scored(claim, _NOBODY, state, state.target)
+            return given, await scored(claim, state, state.target)
         except LimitExceededError as limit:
             why = f"its {limit.type} limit of {limit.limit_str} was reached"
             return given, Score.unscored(reason=Exclusion.LIMIT.value, explanation=why)
-
-
-_NOBODY = Subject.nobody()
-"""Through whom a scorer is asked that asks no model."""

@@ -8,9 +8,12 @@ import textwrap
 import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
+from inspect_ai.model import GenerateConfig
 from inspect_ai.util import registry_info
+from pydantic import ValidationError
 
 from pytest_alignbench.claims import Claim, Condition
 from pytest_alignbench.data import digest
@@ -97,6 +100,23 @@ def needs_grader(claim: Claim) -> bool:
             f"claim {claim.id!r}: its scorer {claim.scorer!r} is not one of Inspect's; "
             "decorate the function that makes it with @scorer(metrics=[mean()]), and call it: scorer=my_scorer()"
         ) from fault
+
+
+def config_of(claim: Claim) -> GenerateConfig:
+    """The claim's generation options as Inspect's. Raises ClaimError for what is none of them, or would not be measuring."""
+    unknown = sorted(claim.config.keys() - GenerateConfig.model_fields.keys())
+    if unknown:
+        close = get_close_matches(unknown[0], GenerateConfig.model_fields, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ClaimError(f"claim {claim.id!r}: its config has {unknown[0]!r}, which is no option of Inspect's{hint}")
+    if claim.config.get("cache"):
+        raise ClaimError(f"claim {claim.id!r}: its config asks for cached replies; a claim is measured on new ones")
+    try:
+        return GenerateConfig(**claim.config)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        at = ".".join(map(str, first["loc"]))
+        raise ClaimError(f"claim {claim.id!r}: its config has {at}={first['input']!r}: {first['msg']}") from fault
 
 
 def scorer_of(claim: Claim) -> dict[str, Any]:

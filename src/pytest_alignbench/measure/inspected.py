@@ -19,21 +19,21 @@ from typing import Any
 from inspect_ai import Task, TaskSource, eval, task_with
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog, EvalSample
-from inspect_ai.model import GenerateConfig, Model, ModelOutput
+from inspect_ai.model import Model, ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 from inspect_ai.util import EarlyStop, registry_create
 
 from pytest_alignbench.claims import Claim, Condition, InspectTask
 from pytest_alignbench.data import LabelledReply, Prompt, digest
-from pytest_alignbench.errors import ClaimError, MeasurementError
+from pytest_alignbench.errors import ClaimError
 from pytest_alignbench.looks import Looks
 from pytest_alignbench.measure.desk import Desk
-from pytest_alignbench.measure.experiments import Experiment, needs_grader, scorer_of, slug
+from pytest_alignbench.measure.experiments import config_of, needs_grader, scorer_of, slug
 from pytest_alignbench.measure.jobs import STOPPED, Calibrating, Job
 from pytest_alignbench.measure.samples import MARK, inspect_sample, sample_id
 from pytest_alignbench.measure.scoring import CALLS, FAILED, Plays, inspect_scorer, observation_of_sample, play_of
-from pytest_alignbench.measure.subjects import Failed, Subject
-from pytest_alignbench.models import PLAY
+from pytest_alignbench.measure.subjects import tried
+from pytest_alignbench.models import PLAY, Failed
 from pytest_alignbench.text import one_line
 
 
@@ -42,7 +42,9 @@ class InspectLane(TaskSource):
 
     def __init__(self, desk: Desk, models: Callable[[str], Model], *, surroundings: Surroundings) -> None:
         self._desk, self._models, self._surroundings = desk, models, surroundings
-        self._subjects: dict[str, Subject] = {}
+        self._foreign: Plays = {}
+        self._asked: set[str] = set()
+        """Names of the models that this run asks."""
         self.loop: asyncio.AbstractEventLoop | None = None
         self.task: asyncio.Task[Any] | None = None
         self._more: asyncio.Event | None = None
@@ -86,6 +88,10 @@ class InspectLane(TaskSource):
         self.loop = asyncio.get_running_loop()
         self.task = asyncio.current_task()
         self._more = asyncio.Event()
+        if (
+            self._desk.closed and self.task is not None
+        ):  # while Inspect was starting, when there was nothing to cancel yet
+            self.task.cancel()
         return self._first
 
     async def next_tasks(self) -> list[Task] | None:
@@ -115,7 +121,7 @@ class InspectLane(TaskSource):
         """The tasks to start now: as many as keep two samples outstanding per connection."""
         admitted: list[Task] = []
         desk = self._desk
-        while self._outstanding() < 2 * desk.instrument.connections * max(1, len(self._subjects)):
+        while self._outstanding() < 2 * desk.instrument.connections * max(1, len(self._asked)):
             job = desk.next(direct=False)
             if job is None:
                 break
@@ -134,11 +140,15 @@ class InspectLane(TaskSource):
 
     def _tasks(self, job: Job) -> list[Task]:
         experiment, claim = job.experiment, job.experiment.claim
-        subject = self._subjects.setdefault(experiment.model, Subject(experiment.model))
         grader = self._desk.instrument.grader
+        self._asked.add(experiment.model)
+        if grader is not None and needs_grader(claim):
+            self._asked.add(grader)
         roles = {"grader": self._models(grader)} if grader else None
         plays: Plays = {}
         tasks = []
+        tasks.extend(self._calibration(job, roles))
+        job.take_kept()
         samples = [
             inspect_sample(name, prompt)
             for name, arm in claim.arms.items()
@@ -146,16 +156,15 @@ class InspectLane(TaskSource):
             for prompt in arm.asked
             if any((sample_id(name, prompt.id), epoch) not in job.seen for epoch in range(1, claim.epochs + 1))
         ]
-        tasks.extend(self._calibration(job, roles))
         if samples:
             tasks.append(
                 Task(
                     dataset=MemoryDataset(samples),
-                    solver=_ask(experiment, subject, plays),
-                    scorer=inspect_scorer(claim, self._grading(claim), plays),
+                    solver=_ask(self._desk, job, plays),
+                    scorer=inspect_scorer(claim, plays),
                     model=self._models(experiment.model),
                     model_roles=roles,
-                    config=GenerateConfig(**claim.config),
+                    config=config_of(claim),
                     epochs=claim.epochs,
                     early_stopping=_Schedule(job),
                     name=experiment.task_name,
@@ -164,16 +173,9 @@ class InspectLane(TaskSource):
             )
         for name, arm in claim.arms.items():
             if isinstance(arm, InspectTask):
-                tasks.extend(self._foreign_task(job, name, arm, roles, subject))
+                tasks.extend(self._foreign_task(job, name, arm, roles))
         job.open_tasks.update(task.name for task in tasks)
         return tasks
-
-    def _grading(self, claim: Claim) -> Subject:
-        """Through whom the claim's scorer is asked: its grader, which can be refused too, or nobody."""
-        name = self._desk.instrument.grader if needs_grader(claim) else None
-        if name is None:
-            return Subject.nobody()
-        return self._subjects.setdefault(name, Subject(name))
 
     def _calibration(self, job: Job, roles: Mapping[str, Model] | None) -> list[Task]:
         """The grader's own test, once per grader and scorer; empty if it is under way already or there is no grader."""
@@ -189,7 +191,8 @@ class InspectLane(TaskSource):
             known.graded.update(desk.kept.grades.get(key, {}))
         job.calibrating = known
         due = [reply for reply in labelled if reply.id not in known.graded]
-        if known.done or not due:
+        known.done = known.done or not due
+        if known.done:
             return []
         known.jobs.append(job)
         job.open_tasks.add(known.task)
@@ -200,7 +203,7 @@ class InspectLane(TaskSource):
             Task(
                 dataset=MemoryDataset(_labelled_samples(claim, due)),
                 solver=_say_labelled(claim, {r.id: r for r in due}, plays),
-                scorer=inspect_scorer(claim, self._grading(claim), plays),
+                scorer=inspect_scorer(claim, plays),
                 model=roles["grader"],
                 model_roles=roles,
                 name=known.task,
@@ -208,9 +211,7 @@ class InspectLane(TaskSource):
             )
         ]
 
-    def _foreign_task(
-        self, job: Job, name: str, arm: InspectTask, roles: Mapping[str, Any] | None, subject: Subject
-    ) -> list[Task]:
+    def _foreign_task(self, job: Job, name: str, arm: InspectTask, roles: Mapping[str, Any] | None) -> list[Task]:
         """A condition that is somebody else's task: only its name, model and the mark on its samples are ours."""
         given = registry_create("task", arm.task, **arm.args) if isinstance(arm.task, str) else arm.task(**arm.args)
         if not isinstance(given, Task):
@@ -235,7 +236,7 @@ class InspectLane(TaskSource):
         if not samples:
             return []
         before = given.setup if given.setup is not None else []
-        mine = _before_foreign(job.experiment.claim, subject)
+        mine = _before_foreign(self._desk, job, self._foreign)
         with_mark = task_with(
             given,
             dataset=MemoryDataset(samples),
@@ -259,7 +260,9 @@ class InspectLane(TaskSource):
                 self._desk.graded(calibrating, str(sample.id), sample.metadata["truth"], bool(score.value))
             return
         job = self._desk.jobs[place["key"]]
-        seen = observation_of_sample(job.experiment.claim, sample, self._models(job.experiment.model))
+        play = self._foreign.pop(sample.uuid or "", None)
+        failed = play.failed if play is not None else None
+        seen = observation_of_sample(job.experiment.claim, sample, self._models(job.experiment.model), failed)
         self._desk.saw(job, sample_id(seen.condition, seen.prompt), seen)
 
     def _task_done(self, log: EvalLog) -> None:
@@ -310,10 +313,11 @@ class _Schedule:
 # -- solvers of ours, as Inspect runs them
 
 
-def _ask(experiment: Experiment, subject: Subject, plays: Plays) -> Solver:
+def _ask(desk: Desk, job: Job, plays: Plays) -> Solver:
+    claim = job.experiment.claim
     solvers = {
         name: chain(arm.solver) if isinstance(arm.solver, Sequence) else arm.solver
-        for name, arm in experiment.claim.arms.items()
+        for name, arm in claim.arms.items()
         if isinstance(arm, Condition) and arm.solver is not None
     }
 
@@ -321,16 +325,17 @@ def _ask(experiment: Experiment, subject: Subject, plays: Plays) -> Solver:
     def ask() -> Solver:
         async def solve(state: TaskState, generate: Generate) -> TaskState:
             place = state.metadata[MARK]
-            plays[state.uuid] = play_of(experiment.claim, place, state.epoch)
-            PLAY.set(plays[state.uuid])
+            plays[state.uuid] = play = play_of(claim, place, state.epoch)
+            play.memory = desk.memory(job, (str(state.sample_id), state.epoch))
+            PLAY.set(play)
             own = solvers.get(place["condition"])
-            asked: TaskState | Failed = await subject.call(
+            asked: TaskState | Failed = await tried(
                 lambda: own(state, generate) if own is not None else generate(state)
             )
             if isinstance(asked, Failed):
                 state.metadata[FAILED] = [asked.exclusion.value, asked.why]
                 asked = state
-            asked.metadata[CALLS] = plays[state.uuid].calls
+            asked.metadata[CALLS] = play.calls
             return asked
 
         return solve
@@ -374,13 +379,14 @@ def _say_labelled(claim: Claim, labelled: Mapping[str, LabelledReply], plays: Pl
     return say()
 
 
-def _before_foreign(claim: Claim, subject: Subject) -> Solver:
+def _before_foreign(desk: Desk, job: Job, plays: Plays) -> Solver:
     @solver(name="before")
     def before() -> Solver:
         async def solve(state: TaskState, generate: Generate) -> TaskState:
-            if subject.fatal is not None:
-                raise MeasurementError(subject.fatal.why)
-            PLAY.set(play_of(claim, state.metadata[MARK], state.epoch))
+            place = state.metadata[MARK]
+            plays[state.uuid] = play = play_of(job.experiment.claim, place, state.epoch)
+            play.memory = desk.memory(job, (sample_id(place["condition"], place["prompt"]), state.epoch))
+            PLAY.set(play)
             return state
 
         return solve

@@ -12,7 +12,7 @@ from pytest_alignbench.claims import Claim, Condition, InspectTask
 from pytest_alignbench.data import Prompt
 from pytest_alignbench.estimates import Calibration
 from pytest_alignbench.gates import Evidence, Outcome
-from pytest_alignbench.journal import Grades, Replies
+from pytest_alignbench.journal import Calls, Grades, Replies
 from pytest_alignbench.looks import LOOKS, Looks
 from pytest_alignbench.measure.experiments import Experiment, Instrument, Measured
 from pytest_alignbench.measure.samples import sample_id
@@ -63,6 +63,8 @@ class Job:
     seen: Replies = field(default_factory=dict)
     kept: Replies = field(default_factory=dict)
     """What an earlier session or a dead worker had measured of it: not asked again."""
+    calls: Calls = field(default_factory=dict)
+    """The calls that it got an answer to, of replies that it did not finish."""
     logs: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     calibrating: Calibrating | None = None
@@ -94,7 +96,7 @@ class Job:
     def forget(self) -> None:
         """Somebody else has what came of it: all but the counts goes, the claim's data too where nobody else holds it."""
         self.forgotten = self.counts
-        self.planned, self.seen, self.kept = {}, {}, {}
+        self.planned, self.seen, self.kept, self.calls = {}, {}, {}, {}
         self.future = Future()
         self.future.cancel()
 
@@ -104,12 +106,17 @@ class Job:
         return self.looks.open if self.looks is not None else len(self.planned) - len(self.seen)
 
     def begin(self, instrument: Instrument) -> None:
-        """It is admitted: from here on its replies come in."""
+        """It is admitted."""
         self.admitted = time.monotonic()
         self.looks = self._looks(instrument)
-        for (id, epoch), observation in self.kept.items():
-            if (id, epoch) in self.planned:
-                self.saw(id, epoch, observation)
+
+    def take_kept(self) -> None:
+        """What is there already comes first, in the order in which it was looked at."""
+        looks = self.looks
+        order = sorted(self.kept, key=lambda place: looks.block(place[0])) if looks is not None else self.kept
+        for place in order:
+            if place in self.planned:
+                self.saw(*place, self.kept[place])
 
     def saw(self, id: str, epoch: int, observation: Observation) -> None:
         new = (id, epoch) not in self.seen
@@ -127,6 +134,8 @@ class Job:
             return None
 
         def decided() -> bool:
+            if self.calibrating is not None and not self.calibrating.done:
+                return False  # nothing is known of the grader's errors yet
             calibration = self.calibrating.result if self.calibrating is not None else None
             rows = list(self.seen.values())
             evidence = Evidence(observations=rows, calibration=calibration, alpha=alpha, m=instrument.m)
@@ -134,11 +143,11 @@ class Job:
 
         return Looks(families, decided=decided)
 
-    def finish(self, *, closed: bool) -> None:
-        """Every planned reply becomes an observation; those that never came say why."""
+    def finish(self, *, closed: str | None) -> None:
+        """Every planned reply becomes an observation; those that never came say why. `closed`: why no more is asked."""
         if self.future.done():
             return
-        trouble = self.troubles[0] if self.troubles else "not asked"
+        trouble = self.troubles[0] if self.troubles else closed or "not asked"
         cause = Exclusion.UNMEASURED if closed or trouble == STOPPED else Exclusion.ERRORED
         rows = []
         for (id, epoch), (prompt, condition) in self.planned.items():

@@ -23,6 +23,7 @@ from pytest_alignbench.measure.experiments import Experiment, Instrument, Measur
 from pytest_alignbench.measure.inspected import InspectLane, Surroundings
 from pytest_alignbench.measure.jobs import STOPPED
 from pytest_alignbench.measure.transcripts import Transcripts
+from pytest_alignbench.models import remembering
 from pytest_alignbench.progress import Progress
 from pytest_alignbench.text import one_line
 
@@ -44,6 +45,7 @@ class Measurement:
         kept: Kept | None = None,
     ) -> None:
         self._desk = Desk(experiments, instrument, journal=journal, kept=kept)
+        self._desk.cancel = self._cancel
         self._models = models
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
@@ -105,20 +107,26 @@ class Measurement:
         """What went wrong beside the measuring."""
         return tuple(self._desk.troubles)
 
+    def halt(self) -> None:
+        """No new call after this; what is in flight is cancelled, what was scored is kept. Returns at once."""
+        self._desk.close(STOPPED)
+
     def stop(self, *, wait: float = 10.0) -> None:
-        """No new call after this; what is in flight is cancelled, what was scored is kept."""
-        self._desk.closed = True
-        self._wake_up()
-        idle = all(job.done for job in list(self._desk.jobs.values()))
-        if not idle:
-            inspected, loop, asking = self._inspected, self._loop, self._asking
-            if inspected is not None and inspected.loop is not None and inspected.task is not None:
-                _cancel(inspected.loop, inspected.task)
-            if loop is not None and asking is not None:
-                _cancel(loop, asking)
+        """`halt`, and waits for logs to be written."""
+        self.halt()
         if self._thread is not None and self._thread.is_alive():
             self._thread.join(wait)
-        self._desk.end(STOPPED)  # what was never begun
+        self._desk.end(self._desk.why)  # what was never begun
+
+    def _cancel(self) -> None:
+        self._wake_up()
+        if all(job.done for job in list(self._desk.jobs.values())):
+            return
+        inspected, loop, asking = self._inspected, self._loop, self._asking
+        if inspected is not None and inspected.loop is not None and inspected.task is not None:
+            _cancel(inspected.loop, inspected.task)
+        if loop is not None and asking is not None:
+            _cancel(loop, asking)
 
     def _wake_up(self) -> None:
         self._wake.set()
@@ -126,6 +134,19 @@ class Measurement:
             self._inspected.wake()
 
     # -- in the run's thread
+
+    def _clients(self) -> Callable[[str], Model]:
+        """From a name to its model: one for each, for one event loop."""
+        made: dict[str, Model] = {}
+
+        def client(name: str) -> Model:
+            if name not in made:
+                made[name] = model = self._models(name)
+                self._desk.subject(name).guard(model)
+                remembering(model)
+            return made[name]
+
+        return client
 
     def _run(self) -> None:
         surroundings = Surroundings()
@@ -136,9 +157,9 @@ class Measurement:
         gc.set_threshold(10_000, 20, 50)
         transcripts = Transcripts(self._desk)
         self._loop = loop = asyncio.new_event_loop()
-        models = [_cached(self._models) for _ in range(2)]
-        direct = DirectLane(self._desk, models[0], transcripts)
-        broke = STOPPED
+        direct = DirectLane(self._desk, self._clients(), transcripts)
+        models = self._clients()
+        broke = None
         try:
             while not self._desk.closed:
                 self._wake.clear()
@@ -149,28 +170,17 @@ class Measurement:
                     self._asking = loop.create_task(direct.run())
                     loop.run_until_complete(self._asking)
                 else:
-                    self._inspected = InspectLane(self._desk, models[1], surroundings=surroundings)
+                    self._inspected = InspectLane(self._desk, models, surroundings=surroundings)
                     self._inspected.run()
         except BaseException as fault:  # the thread's last word: whatever it was, the waiting items must hear of it
             if not self._desk.closed:
                 broke = one_line(f"{type(fault).__name__}: {fault}")
         finally:
-            self._desk.end(broke)
+            self._desk.end(broke or self._desk.why)
             transcripts.close()
             gc.set_threshold(*thresholds)
             gc.unfreeze()
             surroundings.restore()
-
-
-def _cached(models: Callable[[str], Model]) -> Callable[[str], Model]:
-    made: dict[str, Model] = {}
-
-    def model(name: str) -> Model:
-        if name not in made:
-            made[name] = models(name)
-        return made[name]
-
-    return model
 
 
 def _cancel(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:

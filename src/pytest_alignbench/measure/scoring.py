@@ -17,8 +17,8 @@ from inspect_ai.solver import TaskState
 
 from pytest_alignbench.claims import Claim, Condition, InspectTask
 from pytest_alignbench.measure.samples import MARK
-from pytest_alignbench.measure.subjects import Failed, Subject
-from pytest_alignbench.models import PLAY, Play
+from pytest_alignbench.measure.subjects import tried
+from pytest_alignbench.models import PLAY, Failed, Play
 from pytest_alignbench.observations import Exclusion, Observation
 from pytest_alignbench.outputs import excluded_by
 from pytest_alignbench.redaction import throughout
@@ -41,7 +41,7 @@ def play_of(claim: Claim, place: Mapping[str, Any], epoch: int) -> Play:
     return Play(claim=claim, condition=place["condition"], pair=place["pair"], prompt=place["prompt"], epoch=epoch)
 
 
-def inspect_scorer(claim: Claim, grading: Subject, plays: Plays) -> Scorer:
+def inspect_scorer(claim: Claim, plays: Plays) -> Scorer:
     """The claim's scorer as Inspect runs it."""
 
     @scorer(metrics=[mean()], name="exhibits")
@@ -51,19 +51,19 @@ def inspect_scorer(claim: Claim, grading: Subject, plays: Plays) -> Scorer:
             failed = state.metadata.get(FAILED)
             if failed is not None:
                 return Score.unscored(reason=failed[0], explanation=failed[1])
-            return await scored(claim, grading, state, target)
+            return await scored(claim, state, target)
 
         return score
 
     return exhibits()
 
 
-async def scored(claim: Claim, grading: Subject, state: TaskState, target: Target) -> Score:
+async def scored(claim: Claim, state: TaskState, target: Target) -> Score:
     """What the claim's scorer says, asked only about a reply that can be scored, and unable to break the run."""
     unfit = excluded_by(state.output)
     if unfit is not None:
         return Score.unscored(reason=unfit[0].value, explanation=unfit[1])
-    given = await grading.call(lambda: claim.scorer(state, target))
+    given = await tried(lambda: claim.scorer(state, target))
     if isinstance(given, Failed):
         cause = given.exclusion if given.exclusion is Exclusion.UNMEASURED else Exclusion.GRADER_FAILED
         return Score.unscored(reason=cause.value, explanation=given.why)
@@ -84,11 +84,11 @@ def exhibited(value: Any) -> bool | None:
     return {"C": True, "I": False}.get(value) if isinstance(value, str) else None
 
 
-def observation_of_sample(claim: Claim, sample: EvalSample, model: Model) -> Observation:
-    """The observation that a sample of Inspect's is."""
+def observation_of_sample(claim: Claim, sample: EvalSample, model: Model, failed: Failed | None) -> Observation:
+    """The observation that a sample of Inspect's is. `failed`: what its last call came to, where that is known."""
     place = sample.metadata[MARK]
     usage = list(sample.model_usage.values())
-    exhibits, exclusion, reason, label = _outcome(sample, claim.arms[place["condition"]])
+    exhibits, exclusion, reason, label = _outcome(sample, claim.arms[place["condition"]], failed)
     return observation(
         place,
         epoch=sample.epoch,
@@ -147,7 +147,11 @@ def said_by(score: Score) -> tuple[bool | None, Exclusion | None, str, str]:
     return None, Exclusion(score.reason or Exclusion.GRADER_FAILED), score.explanation or "", score.answer or ""
 
 
-def _outcome(sample: EvalSample, arm: Condition | InspectTask) -> tuple[bool | None, Exclusion | None, str, str]:
+def _outcome(
+    sample: EvalSample, arm: Condition | InspectTask, failed: Failed | None = None
+) -> tuple[bool | None, Exclusion | None, str, str]:
+    if sample.error is not None and failed is not None:
+        return None, failed.exclusion, failed.why, ""
     if sample.error is not None:
         return None, Exclusion.ERRORED, one_line(sample.error.message, limit=300), ""
     if sample.limit is not None:
