@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_alignbench.text import blank, one_line, percent, points, visible, wordless
+from pytest_alignbench.text import blank, one_line, percent, points, visible, visible_in_colour, wordless
 
 BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Unicode's property Bidi_Control; the overrides among them are those of CVE-2021-42574."""
@@ -95,6 +95,20 @@ def test_what_people_write_stays_as_it_is(text: str) -> None:
 )
 def test_attacks_are_shown_by_their_code_points(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m"),
+        ("\x1b[31mred\x1b[2J", "\x1b[31mred\\u{1b}[2J"),
+        ("::error title=a\x1b[0m::b", r":\u{3a}error title=a::b"),
+        ("::add\x1b[0m-mask::b", r":\u{3a}add-mask::b"),
+        ("a #\x1b[1m#[add-mask]b", r"a #\u{23}[add-mask]b"),
+    ],
+)
+def test_colours_stay_and_no_command_comes_of_what_is_between_them(text: str, shown: str) -> None:
+    assert visible_in_colour(text) == shown
 
 
 @for_any
