@@ -7,6 +7,9 @@ import gzip
 import json
 import multiprocessing
 import os
+import random
+import subprocess
+import sys
 import zipfile
 from hashlib import sha256
 from pathlib import Path
@@ -403,6 +406,33 @@ def test_every_kind_of_damage_is_named_and_stays_where_it_is(store: History) -> 
     text = alignbench("history", "verify").output
     assert "6 files of 4 run files and 6 logs, and the index are not sound" in text
     assert "--quarantine sets them aside" in text
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, 93], ids=["deflated", "zstandard, as Inspect does"])
+def test_a_damaged_archive_is_named_whatever_it_is_compressed_with(store: History, compression: int) -> None:
+    """Each decompressor has errors of its own kind."""
+    (id,) = measured(store, "x")
+    archive = Path(store.url, "logs", id, "b.eval")
+    with zipfile.ZipFile(archive, "w", compression) as file:
+        file.writestr("samples.json", "".join(random.Random(7).choices("abcdefgh", k=20_000)))
+    assert alignbench("history", "verify").exit_code == 0
+    packed = bytearray(archive.read_bytes())
+    for place in range(100, 4_000, 7):
+        packed[place] ^= 0x55
+    archive.write_bytes(packed)
+    done = alignbench("history", "verify")
+    assert (done.exit_code, f"logs/{id}/b.eval" in done.output) == (1, True), done.output
+
+
+def test_a_process_that_has_not_imported_inspect_reads_its_archives(store: History) -> None:
+    """They are compressed in a way that Python's own zipfile does not know before 3.14."""
+    (id,) = measured(store, "x")
+    with zipfile.ZipFile(Path(store.url, "logs", id, "b.eval"), "w", 93) as file:
+        file.writestr("header.json", "{}")
+    command = [sys.executable, "-c", "from pytest_alignbench.cli import main; main()", "history", "verify"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == "verify\nall is sound: 1 run file and 2 logs, and the index\n"
 
 
 def test_the_quarantine_takes_what_is_damaged_and_nothing_else(store: History) -> None:

@@ -10,6 +10,7 @@ Nothing is moved unless it is asked for, and nothing is ever mended: a damaged r
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,9 @@ from pytest_alignbench.errors import HistoryError
 from pytest_alignbench.history import History
 from pytest_alignbench.index import Index
 from pytest_alignbench.text import one_line
+
+if sys.version_info < (3, 14):
+    import zipfile_zstd  # noqa: F401  # Inspect's archives are compressed in a way that zipfile does not know by itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +90,8 @@ def _logs(history: History, logs: Sequence[str]) -> Iterator[Fault]:
                         broken = archive.testzip()
                     if broken is not None:
                         yield Fault(file=name, why=f"{broken} in it does not match its checksum")
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as fault:
-            yield Fault(file=name, why=one_line(str(fault), limit=300))
+        except Exception as fault:  # what damage raises is for each decompressor to say
+            yield Fault(file=name, why=one_line(str(fault) or type(fault).__name__, limit=300))
 
 
 def _index(history: History, progress: Callable[[int, int], None] | None) -> Iterator[Fault]:
