@@ -6,7 +6,6 @@ import errno
 import gzip
 import hashlib
 import json
-import multiprocessing
 import os
 import random
 import re
@@ -21,11 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import observed, record, run
+from kills import killed, together
 from pytest_alignbench import HistoryError, RateAtMost
 from pytest_alignbench.history import History, Past, Record, new_run_id
 
 GATE = RateAtMost(0.05, of="asked")
-FORK = multiprocessing.get_context("fork")
 
 HOSTILE = 'half an emoji \ud83d, NUL \x00, bell \x07, ESC \x1b[31m, override \u202e, separators \u2028\u2029\x85, quote " and \\'
 
@@ -333,43 +332,40 @@ def test_a_file_where_the_folder_should_be_is_said(tmp_path: Path) -> None:
         History(str(tmp_path / "history")).write(run("a"))
 
 
-def _write_ten(url: str, writer: int) -> None:
-    for number in range(10):
+def _write_25(url: str, writer: int) -> None:
+    for number in range(25):
         History(url).write(run(new_run_id(), some(claim=f"tests.{writer}-{number}")))
 
 
 def test_eight_writers_at_once_lose_nothing(history: History) -> None:
-    writers = [FORK.Process(target=_write_ten, args=(history.url, number)) for number in range(8)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0] * 8
+    together(_write_25, history.url, writers=8)
     stored = [history.read(id).records[0].claim for id in history.runs()]
-    assert sorted(stored) == sorted(f"tests.{writer}-{number}" for writer in range(8) for number in range(10))
+    assert sorted(stored) == sorted(f"tests.{writer}-{number}" for writer in range(8) for number in range(25))
 
 
-def _write_without_end(url: str) -> None:
-    large = some(reply="".join(random.choices("abcdefgh", k=100_000)))
+def _write_without_end(url: str, acknowledge: Callable[[str], None]) -> None:
+    large = some(reply="".join(random.choices("abcdefgh", k=2_000)))
     while True:
-        History(url).write(run(new_run_id(), large))
+        id = new_run_id()
+        History(url).write(run(id, large))
+        acknowledge(id)
 
 
-def test_a_killed_writer_leaves_whole_files_only(history: History) -> None:
+def test_writers_killed_at_any_moment_lose_nothing_and_leave_nothing_half_read(history: History) -> None:
     chance = random.Random(7)
-    for _ in range(10):
-        known = len(history.runs())
-        writer = FORK.Process(target=_write_without_end, args=(history.url,))
-        writer.start()
-        until = time.monotonic() + 30
-        while len(history.runs()) == known and time.monotonic() < until:
-            time.sleep(0.001)
-        time.sleep(chance.uniform(0, 0.03))
-        writer.kill()
-        writer.join()
-        assert len(history.runs()) > known
-    for id in history.runs():
+    kills = 60
+    acknowledged = [
+        id for _ in range(kills) for id in killed(_write_without_end, history.url, after=chance.uniform(0, 0.05))
+    ]
+    stored = history.runs()
+    assert set(acknowledged) <= set(stored)
+    assert len(stored) <= len(acknowledged) + kills, "at most one that was stored and not yet said"
+    for id in stored:
         assert len(history.read(id).records[0].observations) == 3
+    torn = [file for file in files(history) if file.name.endswith(".part")]
+    print(
+        f"{kills} kills, {len(torn)} of them in the middle of a file: {len(acknowledged)} acknowledged, {len(stored)} read"
+    )
 
 
 # -- what a baseline keeps

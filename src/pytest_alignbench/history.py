@@ -312,7 +312,7 @@ class History:
             if run.id != id:
                 raise ValueError(f"it holds run {run.id}")
             return run
-        except (OSError, EOFError, zlib.error, ValueError) as fault:
+        except (OSError, EOFError, zlib.error, ValueError, RecursionError) as fault:
             raise HistoryError(f"run {id} in {self.url} cannot be read: {one_line(str(fault), limit=300)}") from fault
 
     # -- what maintains it
@@ -503,15 +503,16 @@ def _opened(sealed: bytes) -> bytes:
 
 def _ignore(folder: Path) -> None:
     """Says which of its folders are not for git; what a person has put there is left as it is."""
-    with contextlib.suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="utf-8") as file:
-        file.write(_IGNORED)
+    rules = folder / ".gitignore"
+    if not rules.exists():
+        _put(rules, _IGNORED.encode())
 
 
 def _put(path: Path, content: bytes) -> None:
     """Whole or not at all, and still there after a power cut: write aside, sync, rename, sync the folder."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with aside.open("xb") as file:
+        with aside.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -124,7 +124,7 @@ def _rows(file: Path, only: str | None) -> Iterator[Mapping[str, Any]]:
             checksum, _, body = line.partition(b" ")
             if only is not None and only.encode() not in body:
                 continue
-            if checksum == f"{zlib.crc32(body):08x}".encode():
+            if body and checksum == f"{zlib.crc32(body):08x}".encode():  # eight zeros are the checksum of nothing
                 yield json.loads(body)
 
 
@@ -180,15 +180,11 @@ class Unfinished:
             self.folder.parent.rmdir()
 
     def drop(self, folder: Path, identities: Collection[str]) -> None:
-        """Takes out what is stored by now; what is left belongs to another command."""
+        """Takes out what is stored by now; what is left belongs to another command. Raises OSError where it cannot."""
         for file in sorted(folder.glob("*.jsonl")):
             rows = [row for row in _rows(file, None) if row.get("of") not in identities]
             if any("labelled" not in row for row in rows):
-                written = file.stat().st_mtime
-                aside = file.with_suffix(".part")
-                aside.write_text("".join(map(_line, rows)), encoding="ascii")
-                os.utime(aside, (written, written))  # its replies are as old as they were
-                aside.replace(file)
+                _rewrite(file, "".join(map(_line, rows)))
             else:
                 file.unlink(missing_ok=True)
         if not any(folder.glob("*.jsonl")):
@@ -208,6 +204,19 @@ class Unfinished:
             return False
         self._locks[folder] = lock
         return True
+
+
+def _rewrite(file: Path, content: str) -> None:
+    written = file.stat().st_mtime
+    aside = file.with_suffix(".part")
+    try:
+        aside.write_text(content, encoding="ascii")
+        os.utime(aside, (written, written))  # its replies are as old as they were
+        aside.replace(file)
+    except OSError:  # on a full disk: in its own place it takes less room than it had
+        aside.unlink(missing_ok=True)
+        file.write_text(content, encoding="ascii")
+        os.utime(file, (written, written))
 
 
 def _written(folder: Path) -> datetime:

@@ -667,7 +667,16 @@ def _make_harmless(report: pytest.TestReport | pytest.CollectReport) -> None:
     report.longrepr = throughout(report.longrepr, visible_in_colour)
     report.sections = throughout(report.sections, visible_in_colour)
     if isinstance(report, pytest.TestReport):
-        report.user_properties = throughout(report.user_properties, visible_in_colour)
+        report.user_properties = throughout(_plain(report.user_properties), visible_in_colour)
+
+
+def _plain(value: Any) -> Any:
+    """`value` as another process can be sent it: an enum or an array among a test's properties would end the worker."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    if type(value) is dict:
+        return {_plain(key): _plain(held) for key, held in value.items()}
+    return value if type(value) in (str, int, float, bool, bytes, type(None)) else str(value)
 
 
 def _with_record(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> pytest.TestReport:
@@ -884,7 +893,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if nothing_to_do and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         session.exitstatus = pytest.ExitCode.OK  # more shards than claims: there is a record, which says so
     if state.trouble is None:
-        state.session.close_journal(list(state.records.values()))
+        state.troubles.extend(state.session.close_journal(list(state.records.values())))
     else:
         state.left = state.session.leave_journal()
     if (missing or state.trouble) and session.exitstatus == pytest.ExitCode.OK:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -334,9 +333,12 @@ class Session:
         """An item that came to this worker unplanned: another may have an item of the same claim and model, and they must
         not be measured twice, nor differ. The lock of a worker that died is free again."""
         record = exchange.record(case.key)
-        if record is not None or case.key in self._taken:
-            time.sleep(0 if record is not None else seconds)
+        if record is not None:
             return record
+        if case.key in self._taken:
+            assert self._measurement is not None
+            measured = self._measurement.result(case.key, timeout=seconds)
+            return None if measured is None else self._record(case, measured)
         lock = FileLock(exchange.place(case.key, "taken"))
         try:
             lock.acquire(timeout=seconds)
@@ -400,14 +402,19 @@ class Session:
         """Replies that interrupted sessions left, to whatever was asked."""
         return Kept.read(self.adopted).count
 
-    def close_journal(self, stored: Sequence[Record]) -> None:
-        """The session has ended in good order: what is in the history now need not be kept."""
+    def close_journal(self, stored: Sequence[Record]) -> tuple[str, ...]:
+        """The session has ended in good order: what is in the history now need not be kept. Returns what went wrong."""
         if self._unfinished is None or self.journal is None:
-            return
-        # What was measured for no record, as of claims after the first failure under -x, is kept too.
-        for folder in (*self._replaced, self.journal):
-            self._unfinished.drop(folder, {record.identity for record in stored})
-        self._unfinished.release()
+            return ()
+        try:
+            # What was measured for no record, as of claims after the first failure under -x, is kept too.
+            for folder in (*self._replaced, self.journal):
+                self._unfinished.drop(folder, {record.identity for record in stored})
+        except OSError as fault:
+            return (f"what is stored now could not be taken out of {self.local_history}/unfinished: {fault}",)
+        finally:
+            self._unfinished.release()
+        return ()
 
     def leave_journal(self) -> int:
         """The session was interrupted: the next one goes on from here. Returns the number of replies that it will find."""
@@ -521,11 +528,13 @@ class Exchange:
 
     def say_progress(self, worker: str, progress: Progress | None) -> None:
         if progress is not None:
-            self._write(f"{worker}.progress.json", vars(progress))
+            with suppress(OSError):  # a full disk takes no word of it
+                self._write(f"{worker}.progress.json", vars(progress))
 
     def say_troubles(self, worker: str, troubles: Sequence[str]) -> None:
         if troubles:
-            self._write(f"{worker}.troubles.json", list(troubles))
+            with suppress(OSError):
+                self._write(f"{worker}.troubles.json", list(troubles))
 
     @property
     def troubles(self) -> tuple[str, ...]:
@@ -537,8 +546,9 @@ class Exchange:
         return self.folder / f"{digest(key)}.{what}"
 
     def say_record(self, record: Record) -> None:
-        """Of a case that several workers may wait for."""
-        self._write(self.place(record.key, "record.json").name, record.model_dump(mode="json"))
+        """Of a case that several workers may wait for. Where it cannot be said, they go on from the journal later."""
+        with suppress(OSError):
+            self._write(self.place(record.key, "record.json").name, record.model_dump(mode="json"))
 
     def record(self, key: str) -> Record | None:
         try:

@@ -28,7 +28,7 @@ from pytest_alignbench.data import LabelledReply, Prompt, digest
 from pytest_alignbench.errors import ClaimError
 from pytest_alignbench.looks import Looks
 from pytest_alignbench.measure.desk import Desk
-from pytest_alignbench.measure.experiments import config_of, needs_grader, scorer_of, slug
+from pytest_alignbench.measure.experiments import Instrument, config_of, needs_grader, scorer_of, slug
 from pytest_alignbench.measure.jobs import STOPPED, Calibrating, Job
 from pytest_alignbench.measure.samples import MARK, inspect_sample, sample_id
 from pytest_alignbench.measure.scoring import CALLS, FAILED, Plays, inspect_scorer, observation_of_sample, play_of
@@ -56,7 +56,18 @@ class InspectLane(TaskSource):
         self._first = self._admit()
         if not self._first:
             return
-        eval(
+        try:
+            logs = self._eval(instrument)
+        except Exception as fault:
+            self._give_up(one_line(f"{type(fault).__name__}: {fault}", limit=300))
+        else:
+            for log in logs if not self._desk.closed else ():
+                self._task_lost(log)
+            if not self._desk.closed:
+                self._give_up("Inspect ended without a word of it")
+
+    def _eval(self, instrument: Instrument) -> list[EvalLog]:
+        return eval(
             self,
             model=None,
             display="log",
@@ -100,6 +111,8 @@ class InspectLane(TaskSource):
             more = self._more
             assert more is not None  # set by initial_tasks
             more.clear()
+            if self._desk.closed or any(self._open()):
+                return None  # what is still open ended without a word: its log says why, when this run is over
             tasks = self._admit()
             if tasks:
                 return tasks
@@ -285,6 +298,26 @@ class InspectLane(TaskSource):
                 job.open_tasks.discard(log.eval.task)
                 if not job.open_tasks:
                     desk.finish(job)
+
+    def _task_lost(self, log: EvalLog) -> None:
+        """Inspect tells nobody of a task whose log it cannot write, but for what it returns at the end."""
+        lost = [job for job in self._open() if log.eval.task in job.open_tasks]
+        if lost and log.error is not None:
+            said = one_line(log.error.message, limit=300)
+            self._desk.troubles[f"the log of {lost[0].experiment.key} could not be written: {said}"] = None
+            self._task_done(log)
+
+    def _give_up(self, why: str) -> None:
+        """The run broke off, or did not begin: what it had under way is lost, and what waits has a run of its own."""
+        for job in self._open():
+            job.troubles.append(why)
+            job.open_tasks.clear()
+            self._desk.finish(job)
+
+    def _open(self) -> Sequence[Job]:
+        """The jobs that this lane has under way."""
+        with self._desk.lock:
+            return [job for job in self._desk.jobs.values() if job.open_tasks]
 
 
 class _Schedule:
