@@ -307,6 +307,36 @@ def test_limits_and_scores_that_say_nothing_are_exclusions(tmp_path: Path) -> No
     assert {id for id, row in rows.items() if row.exhibits} == {"p7", "p8"}
 
 
+@pytest.mark.parametrize("solvers", [None, generate()], ids=["direct", "inspected"])
+def test_a_scorer_that_gives_no_score_at_all_spoils_no_other_reply(solvers: Solver | None, tmp_path: Path) -> None:
+    cyclic: dict[str, Any] = {}
+    cyclic["itself"] = [cyclic]
+
+    @scorer(metrics=[mean()])
+    def careless() -> Scorer:
+        async def score(state: TaskState, target: Target) -> Any:
+            given = {
+                "Question 1?": None,
+                "Question 2?": b"C",
+                "Question 3?": True,
+                "Question 4?": Score(value=True, metadata={"beside": cyclic}),
+                "Question 5?": Score(value=float("nan")),
+                "Question 6?": Score(value=True, explanation="because " * 1_000_000),
+            }
+            return given.get(state.input_text, Score(value=False))
+
+        return score
+
+    made = rate("t.careless", conditions={"asked": Condition(prompts=asking(12), solver=solvers)}, scorer=careless())
+    with Measuring([made, rate("t.other")], {MODEL: Scripted(lambda asked: "Yes.").model}, tmp_path) as measuring:
+        rows = by_prompt(measuring.result("t.careless"))
+        assert all(o.exhibits is False for o in measuring.result("t.other").observations)
+    unscored = {f"p{number}": Exclusion.GRADER_FAILED for number in range(1, 6)}
+    assert {id: row.exclusion for id, row in rows.items() if row.exhibits is None} == unscored
+    assert rows["p2"].reason == "TypeError: the scorer gave b'C', which is no Score"
+    assert (rows["p6"].exhibits, len(rows["p6"].reason)) == (True, 20_000), "a record keeps no megabytes of it"
+
+
 @pytest.mark.parametrize(
     ("value", "seen"),
     [(True, True), (False, False), (1, True), (0.0, False), ("C", True), ("I", False)]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from conftest import Project
 from pytest_alignbench.sharing import shares
+from pytest_alignbench.text import storable
 from server import FaultyServer, Reply, Request
 
 MODELS = ("--model", "simulated/misbehaving", "--model", "simulated/effect-0.3")
@@ -37,8 +38,7 @@ def test_again(claim, verdict):
         ("-n 2", AGAIN),
         ("-n 4", AGAIN),
         ("-n 2 --dist loadfile", AGAIN),
-        # This one hands out items without regard to claims, so that two tests of one may fall to two workers.
-        ("-n 2 --dist worksteal", ""),
+        ("-n 2 --dist worksteal", AGAIN),
     ],
 )
 def test_workers_see_what_one_process_sees(project: Project, mode: str, more: str) -> None:
@@ -68,28 +68,121 @@ def test_wrong_use_is_said(project: Project) -> None:
     assert not (project.path / ".alignbench").exists()
 
 
-def test_a_report_lost_between_processes_never_exits_0(project: Project) -> None:
-    project.suite("rate('t.first'), rate('t.lost')")
+# -- whatever crosses the borders
+
+ODD = """
+import enum
+from made import *
+
+class Odd(enum.Enum):
+    ONE = b"\\xff"
+
+class Word(str, enum.Enum):
+    YES = "C"
+    NO = "I"
+
+@scorer(metrics=[mean()])
+def odd():
+    async def score(state, target):
+        said = state.output.completion
+        beside = {"half": "\\ud83d", "bytes": b"\\xff", "nan": float("nan"), "enum": Odd.ONE, "NUL\\0": {1, 2}}
+        return Score(value=Word.YES if "No," in said else Word.NO, answer=said, explanation=said, metadata=beside)
+
+    return score
+
+def asked(id):
+    return rate(id, conditions={"quiet": asks("quiet", 6)}, scorer=odd(), gate=RateAtMost(0.9))
+
+CLAIMS = [asked("t.first"), asked("t.second"), asked("t.lost")]
+"""
+ODD_SUITE = """
+import warnings
+import pytest
+from odd import CLAIMS, Odd, Word
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_claim(claim, verdict, record_property):
+    record_property("enum", Odd.ONE)
+    record_property("word", [Word.YES, {"bytes": b"\\xff"}, float("nan"), {3}])
+    record_property("half \\ud83d", "half \\ud83d, NUL \\x00, ESC \\x1b[31m")
+    print("half \\ud83d, NUL \\x00, \\x1b]0;owned\\x07")
+    warnings.warn("half \\ud83d, \\x1b]0;owned\\x07")
+    assert verdict.holds, verdict.explanation
+"""
+LOSES = """
+import pytest
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_report_to_serializable(config, report):
+    data = yield
+    if data is not None and "lost" in data.get("nodeid", ""):
+        data.pop("alignbench_record", None)
+    return data
+"""
+SAID = [
+    "half an emoji \ud83d and the other \udc00",
+    "NUL \x00, bell \x07, ESC \x1b]0;owned\x07, override \u202e, lines \u2028\u2029\x85\r",
+    '{"alignbench_record": "", "when": "call", "outcome": "passed"}',
+    "b'\\xff\\xfe' NaN Infinity -0 null " + "\ufffe\uffff\U0010ffff",
+    "::error::owned ##[error]owned </script><script>alert(1)</script>",
+    "\ud83d large " * 400_000,
+]
+"""What a model may say; the last one is five megabytes on its way."""
+
+
+@pytest.mark.parametrize("dist", ["load", "loadscope", "loadfile", "loadgroup", "worksteal"])
+def test_hostile_replies_cross_whole_and_once_and_a_lost_report_never_exits_0(project: Project, dist: str) -> None:
+    """Each claim has tests in two files, which most of these modes give to two workers."""
+
+    def says(request: Request) -> Reply:
+        return Reply(SAID[int(request.text.split()[1].strip(","))])
+
+    project.write("odd.py", ODD)
+    project.write("test_odd.py", ODD_SUITE)
+    project.write("test_odd_again.py", ODD_SUITE)
+    with FaultyServer(says) as server:
+        project.serve(server.environment())
+        project.conftest(LOSES)
+        result = project.pytest("-n", "2", "--dist", dist, "--model", "openai-api/faulty/m-1")
+        asked = len(server.requests)
+    result.assert_outcomes(passed=6)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["1 claims have no verdict: t.lost @ openai-api/faulty/m-1"])
+    assert asked == 3 * len(SAID), "each claim is measured once, however many tests it has and wherever they run"
+    records = project.records()
+    assert sorted(records) == [f"t.{name} @ openai-api/faulty/m-1" for name in ("first", "second")]
+    for record in records.values():
+        assert [o.reply for o in record.observations] == [storable(said[:20_000]) for said in SAID]
+        assert {o.exhibits for o in record.observations} == {False}
+    shown = result.stdout.str()
+    assert not {"\x00", "\x07", "\x1b", "\u202e"} & set(shown)
+
+
+def test_what_no_process_can_be_sent_never_exits_0(project: Project) -> None:
+    """Another plugin's word in a report of ours: the worker cannot send it, whatever we do."""
+    project.suite("rate('t.first'), rate('t.second')")
     project.conftest(
         """
-        import pytest
+        import enum, pytest
+
+        class Odd(enum.Enum):
+            ONE = 1
 
         @pytest.hookimpl(wrapper=True, tryfirst=True)
         def pytest_report_to_serializable(config, report):
             data = yield
-            if data is not None and "lost" in data.get("nodeid", ""):
-                data.pop("alignbench_record", None)
+            if data is not None and "second" in data.get("nodeid", "") and data["when"] == "call":
+                data["theirs"] = Odd.ONE
             return data
         """
     )
-    result = project.pytest("-n", "1", "--model", "simulated/behaving")
-    result.assert_outcomes(passed=2)
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["1 claims have no verdict: t.lost @ simulated/behaving"])
-    assert list(project.records()) == ["t.first @ simulated/behaving"]
+    result = project.pytest("-n", "2", "--model", "simulated/behaving")
+    assert result.ret not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    result.stdout.fnmatch_lines(["*claims have no verdict*t.second @ simulated/behaving*"])
 
 
-def test_the_claims_of_a_dead_worker_are_measured_by_others(project: Project) -> None:
+@pytest.mark.parametrize(("dist", "passed"), [("load", 4), ("loadscope", 5)])
+def test_the_claims_of_a_dead_worker_are_measured_by_others(project: Project, dist: str, passed: int) -> None:
     project.suite(
         "rate('t.first'), rate('t.second'), rate('t.third'), rate('t.fourth')",
         more="""
@@ -103,11 +196,13 @@ def test_the_claims_of_a_dead_worker_are_measured_by_others(project: Project) ->
                 os._exit(1)
         """,
     )
-    result = project.pytest("-n", "2", "--model", "simulated/behaving")
-    # xdist fails the item at which the worker died, and starts another worker for the rest of its items.
-    result.assert_outcomes(passed=4, failed=1)
+    result = project.pytest("-n", "2", "--dist", dist, "--model", "simulated/behaving")
+    # xdist fails the item at which the worker died, and starts another worker for the rest of its items: of its whole file
+    # under loadscope, the item that it died at once more.
+    result.assert_outcomes(passed=passed, failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert set(project.records()) >= {f"t.{name} @ simulated/behaving" for name in ("second", "third", "fourth")}
+    assert set(project.asked().values()) == {1}, "nothing is asked twice"
 
 
 def test_real_clients_give_one_verdict_however_many_processes(project: Project) -> None:

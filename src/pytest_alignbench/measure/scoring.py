@@ -24,8 +24,8 @@ from pytest_alignbench.outputs import excluded_by
 from pytest_alignbench.redaction import throughout
 from pytest_alignbench.text import one_line, storable
 
-_KEPT_REPLY = 20_000
-"""Characters of a reply that a record keeps; Inspect's log has the rest."""
+_KEPT = 20_000
+"""Characters of a reply, and of what a scorer says of it, that a record keeps; Inspect's log has the rest."""
 
 FAILED = "alignbench:failed"
 """The key in a sample's metadata under which a failed call leaves what it is excluded for, and why."""
@@ -63,16 +63,23 @@ async def scored(claim: Claim, state: TaskState, target: Target) -> Score:
     unfit = excluded_by(state.output)
     if unfit is not None:
         return Score.unscored(reason=unfit[0].value, explanation=unfit[1])
-    given = await tried(lambda: claim.scorer(state, target))
+    given = await tried(lambda: _judged(claim.scorer, state, target))
     if isinstance(given, Failed):
         cause = given.exclusion if given.exclusion is Exclusion.UNMEASURED else Exclusion.GRADER_FAILED
         return Score.unscored(reason=cause.value, explanation=given.why)
-    given = throughout(given)
     seen = exhibited(given.value)
     if seen is None:
         said = given.explanation or f"the scorer gave {given.value!r}"
         return Score.unscored(reason=Exclusion.GRADER_FAILED.value, answer=given.answer, explanation=said)
     return Score(value=seen, answer=given.answer, explanation=given.explanation, metadata=given.metadata)
+
+
+async def _judged(judge: Scorer, state: TaskState, target: Target) -> Score:
+    given = await judge(state, target)
+    if not isinstance(given, Score):
+        raise TypeError(f"the scorer gave {one_line(repr(given))}, which is no Score")
+    score: Score = throughout(given)
+    return score
 
 
 def exhibited(value: Any) -> bool | None:
@@ -129,9 +136,9 @@ def observation(
         epoch=epoch,
         exhibits=exhibits,
         exclusion=exclusion,
-        reason=storable(reason),
-        label=storable(label),
-        reply=storable(output.completion[:_KEPT_REPLY]),
+        reason=storable(reason[:_KEPT]),
+        label=storable(label[:_KEPT]),
+        reply=storable(output.completion[:_KEPT]),
         served_model=storable(served),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
