@@ -34,7 +34,7 @@ from inspect_ai.tool import ToolCall
 
 from conftest import Project
 from inspecting import evaluated
-from pytest_alignbench import AlignbenchError, ClaimError, RateAtMost, inspect_task
+from pytest_alignbench import AlignbenchError, ClaimError, HistoryError, RateAtMost, inspect_task
 from pytest_alignbench.history import History, Past, Run
 from pytest_alignbench.imports import Reading, _outcome, exhibited, gate_of, imported
 from pytest_alignbench.measure import scoring
@@ -424,3 +424,23 @@ def test_odd_texts_are_kept(tmp_path: Path) -> None:
     (record,) = history.read(run.id).records
     (kept,) = record.observations
     assert (kept.family, kept.reply) == (odd, odd)
+
+
+def test_a_strangers_metadata_under_our_name_is_theirs(tmp_path: Path) -> None:
+    made = [sample(1, "I", metadata={"alignbench": "a word"}), sample(2, metadata={"alignbench": ["a", "list"]})]
+    (record,) = read(log(tmp_path, made)).records
+    assert [(o.prompt, o.condition, o.exhibits) for o in record.observations] == [
+        ("1", "asked", True),
+        ("2", "asked", False),
+    ]
+
+
+def test_a_grader_role_without_a_model_is_none(tmp_path: Path) -> None:
+    (record,) = read(log(tmp_path, [sample(1)], model_roles={"grader": []})).records
+    assert record.grader is None
+
+
+def test_a_number_that_cannot_be_true_is_not_counted_to(tmp_path: Path) -> None:
+    place = log(tmp_path, [sample(1)], config=EvalConfig(epochs=10**12))
+    with pytest.raises(HistoryError, match="1 samples were asked 1,000,000,000,000 times: it lacks too many"):
+        read(place)

@@ -33,8 +33,11 @@ from pytest_alignbench.text import one_line, storable
 _MARK = "alignbench"
 """The key in a sample's metadata under which our own logs keep where it belongs."""
 
-_KEPT_REPLY = 20_000
-"""Characters of a reply that a record keeps, as of one that was measured."""
+_KEPT = 20_000
+"""Characters of a reply, and of what a scorer said of it, that a record keeps, as of one that was measured."""
+
+_MOST_MISSING = 1_000_000
+"""Replies that a log may lack of those that it says were planned: with more, it is the number that cannot be true."""
 
 _TRANSPORT = frozenset(
     {
@@ -106,7 +109,7 @@ def imported(places: Sequence[str], reading: Reading, *, alpha: float, m: int | 
                 f"{name} and {models[log.eval.model]} are both of {log.eval.model}: import them one by one, as two runs"
             )
         models[log.eval.model] = name
-    records = [_record(name, log, reading, alpha=alpha, m=m or len(logs)) for name, log in logs]
+    records = [_understood(name, log, reading, alpha=alpha, m=m or len(logs)) for name, log in logs]
     started = min(_moment(log.eval.created) for _, log in logs)
     ended = max(_moment(log.stats.completed_at or log.eval.created) for _, log in logs)
     alike = digest([[log.eval.eval_id for _, log in logs], reading.gate.to_json(), *map(str, _read_as(reading))])
@@ -143,6 +146,16 @@ def _read(name: str) -> EvalLog:
     if not log.samples:
         raise HistoryError(f"{name} holds no sample (its status: {log.status})")
     return log
+
+
+def _understood(name: str, log: EvalLog, reading: Reading, *, alpha: float, m: int) -> Record:
+    try:
+        return _record(name, log, reading, alpha=alpha, m=m)
+    except (ClaimError, HistoryError):
+        raise
+    except Exception as fault:  # as above: its parts may be of any shape
+        said = one_line(f"{type(fault).__name__}: {fault}", limit=300)
+        raise HistoryError(f"{name} cannot be read as a claim: {said}") from fault
 
 
 def _moment(said: str) -> datetime:
@@ -213,7 +226,7 @@ def _scorer(name: str, samples: Sequence[EvalSample], reading: Reading) -> str:
 
 
 def _observation(sample: EvalSample, reading: Reading, scorer: str) -> Observation:
-    place: Mapping[str, Any] = (sample.metadata or {}).get(_MARK) or {}
+    place = _place(sample)
     exhibits, exclusion, reason, label = _outcome(sample, reading, scorer)
     usage = list(sample.model_usage.values())
     id = str(sample.id)
@@ -226,14 +239,20 @@ def _observation(sample: EvalSample, reading: Reading, scorer: str) -> Observati
         epoch=sample.epoch,
         exhibits=exhibits,
         exclusion=exclusion,
-        reason=storable(reason),
-        label=storable(label),
-        reply=storable(sample.output.completion[:_KEPT_REPLY]),
+        reason=storable(reason[:_KEPT]),
+        label=storable(label[:_KEPT]),
+        reply=storable(sample.output.completion[:_KEPT]),
         served_model=storable(sample.output.model),
         input_tokens=sum(u.input_tokens for u in usage),
         output_tokens=sum(u.output_tokens for u in usage),
         sample=sample.uuid or "",
     )
+
+
+def _place(sample: EvalSample) -> Mapping[str, Any]:
+    """Where a log of our own says that the sample belongs. A stranger's may hold anything under that name."""
+    place = (sample.metadata or {}).get(_MARK)
+    return place if isinstance(place, Mapping) else {}
 
 
 def _family(sample: EvalSample, reading: Reading, otherwise: str) -> str:
@@ -258,8 +277,7 @@ def _outcome(sample: EvalSample, reading: Reading, scorer: str) -> tuple[bool | 
     if sample.limit is not None:
         return None, Exclusion.LIMIT, f"its {sample.limit.type} limit of {sample.limit.limit:g} was reached", ""
     score = (sample.scores or {}).get(scorer)
-    own = _MARK in (sample.metadata or {})
-    if own and score is not None and score.reason in {cause.value for cause in Exclusion}:
+    if _place(sample) and score is not None and score.reason in {cause.value for cause in Exclusion}:
         return None, Exclusion(score.reason), score.explanation or "", score.answer or ""
     unfit = excluded_by(sample.output)
     # An agent may say nothing and act: what its tools did is what such a task scores.
@@ -302,9 +320,14 @@ def _missing(log: EvalLog, rows: Sequence[Observation], reading: Reading) -> Ite
     samples = log.samples or []
     seen = {(str(sample.id), sample.epoch) for sample in samples}
     known = {str(sample.id): row for sample, row in zip(samples, rows, strict=True)}
-    own = any(_MARK in (sample.metadata or {}) for sample in samples)
-    for id in map(str, log.eval.dataset.sample_ids or []):
-        for epoch in range(1, (log.eval.config.epochs or 1) + 1):
+    own = any(map(_place, samples))
+    ids, epochs = log.eval.dataset.sample_ids or [], log.eval.config.epochs or 1
+    if len(ids) * epochs - len(samples) > _MOST_MISSING:
+        raise HistoryError(
+            f"{log.location} says that {len(ids):,} samples were asked {epochs:,} times: it lacks too many"
+        )
+    for id in map(str, ids):
+        for epoch in range(1, epochs + 1):
             if (id, epoch) not in seen:
                 like = known.get(id)
                 # in our own logs an id is `condition/prompt`
@@ -333,7 +356,7 @@ def _fault(rows: Iterable[Observation], gate: Gate) -> str | None:
 
 def _grader(log: EvalLog) -> str | None:
     role = (log.eval.model_roles or {}).get("grader")
-    first = role[0] if isinstance(role, list) else role
+    first = next(iter(role), None) if isinstance(role, list) else role
     return first.model if first is not None else None
 
 
