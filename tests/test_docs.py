@@ -4,11 +4,13 @@ README.md, docs/*.md ──> blocks: ```python suites     -> one pytest session,
                                  ```python, the rest  -> run; a ```text block below one is what it prints
                                  ```toml, jsonl, yaml -> read by what reads them in earnest
                                  commands             -> their options exist
+                     ──> promises: the tests that hold them exist
                      ──> names:  options, settings, gates, scorers, causes and commands are all explained
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -365,6 +367,38 @@ def test_every_command_is_documented_with_its_options() -> None:
 def test_what_exists_is_explained_on_its_page(page: str, names: list[str]) -> None:
     assert names
     assert [name for name in names if name not in _said(page)] == []
+
+
+# -- promises
+
+
+def _promises() -> list[tuple[str, list[str]]]:
+    """Each row of the tables that say what holds it: what goes wrong, and the tests."""
+    rows: list[tuple[str, list[str]]] = []
+    for table in re.findall(
+        r"^\| .+ \| held by \|\n\|[-|]+\|\n((?:\|.*\n)+)", _said("docs/reliability.md"), re.MULTILINE
+    ):
+        for row in table.splitlines():
+            *said, tests = row.strip("|").split(" | ")
+            rows.append((said[0].strip(), re.findall(r"`([^`]+)`", tests)))
+    return rows
+
+
+@cache
+def _tests_of(file: str) -> set[str]:
+    tree = ast.parse(_said(file))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+
+
+def test_every_promise_is_held_by_tests_that_exist() -> None:
+    promises = _promises()
+    assert len(promises) > 25
+    for fault, tests in promises:
+        assert tests, f"nothing holds: {fault}"
+        for test in tests:
+            file, _, name = test.partition("::")
+            assert (ROOT / file).is_file(), f"{fault}: {test}"
+            assert name in _tests_of(file), f"{fault}: {test}"
 
 
 # -- links

@@ -7,12 +7,13 @@ import math
 import os
 import subprocess
 import sys
+import traceback
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inspect_ai.model import GenerateConfig, get_model
+from inspect_ai.model import GenerateConfig, ModelOutput, get_model
 from tenacity import Future as Attempt
 from tenacity import RetryError
 
@@ -30,7 +31,18 @@ from pytest_alignbench import (
     WithinMargin,
 )
 from pytest_alignbench.gates import GATES
-from pytest_alignbench.models import PLAY, PROFILES, Play, Simulated, Truth, hopeless, labelled_reply, resolve, usable
+from pytest_alignbench.models import (
+    PLAY,
+    PROFILES,
+    Play,
+    Simulated,
+    Truth,
+    frameless,
+    hopeless,
+    labelled_reply,
+    resolve,
+    usable,
+)
 
 ARMS: dict[str, Any] = {"of": "touchy", "over": "plain"}
 ONE_OF_EACH: dict[str, Gate] = {
@@ -159,6 +171,33 @@ def test_a_circle_of_causes_comes_to_an_end() -> None:
     first, second = RuntimeError("a"), RuntimeError("b")
     first.__cause__, second.__cause__ = second, first
     assert hopeless(first) is None
+
+
+# -- what is made of a fault on its way
+
+
+def raised(cause: Exception) -> Exception:
+    """With the frames that it went through."""
+    try:
+        raise cause
+    except Exception as caught:
+        return caught
+
+
+@pytest.mark.parametrize(
+    ("fault", "kept"), [(caused(Refused(500), raised(OSError("reset"))), False), (KeyError("a mistake"), True)]
+)
+def test_a_providers_fault_comes_without_its_frames_and_a_mistake_with_them(fault: Exception, kept: bool) -> None:
+    async def breaks(*asked: object) -> ModelOutput:
+        raise fault
+
+    model = get_model("mockllm/model", memoize=False)
+    model.api.generate = breaks  # type: ignore[assignment,method-assign]
+    frameless(model)
+    with pytest.raises(type(fault)):
+        asyncio.run(model.api.generate([], [], "auto", GenerateConfig()))
+    assert ("breaks" in {frame.name for frame in traceback.extract_tb(fault.__traceback__)}) is kept
+    assert fault.__cause__ is None or fault.__cause__.__traceback__ is None
 
 
 # -- the truth of a simulated model

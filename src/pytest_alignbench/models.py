@@ -75,15 +75,29 @@ def usable(name: str) -> Model:
         with warnings.catch_warnings():
             # The first look-up imports every package that offers something to Inspect, whoever wrote it.
             warnings.simplefilter("ignore")
-            model = get_model(name, memoize=False, **own)
+            found = get_model(name, memoize=False, **own)
     except Exception as fault:
         said = re.sub(r"\[/?[a-z]+\]", "", str(fault)).removeprefix("ERROR: ")  # Inspect marks them up for the terminal
         raise ModelError(f"model {name!r} cannot be used: {one_line(said, limit=300)}") from fault
+    model = Asked(found.api, found.config, found.model_args)
     bind_retries(model)
     if provider != "simulated":
         _guard(model)
     _count_calls(model)
     return model
+
+
+class Asked(Model):
+    """A model that is asked each time, also where a solver or a task of Inspect's would take replies from Inspect's cache:
+    what is measured must be what the model does now, and the cache reads pickles, which are programs."""
+
+    async def generate(self, *args: Any, **options: Any) -> ModelOutput:
+        given = list(args)
+        if len(given) > 4:
+            given[4] = False  # its place among the arguments
+        else:
+            options["cache"] = False
+        return await super().generate(*given, **options)
 
 
 _BACK_OFF = wait_exponential_jitter(1, max=60, exp_base=3, jitter=1)  # the name of the first one has changed
@@ -117,10 +131,48 @@ def _broke_off(fault: BaseException | None) -> bool:
     """A connection that was reset or closed, in the words of any HTTP client; some clients pass it on as it is."""
     while fault is not None:
         names = {kind.__name__ for kind in type(fault).__mro__}
-        if names & {"ConnectionError", "TransportError", "ClientConnectionError"}:
+        if names & {
+            "ConnectionError",
+            "TransportError",
+            "ClientConnectionError",
+            "NetworkError",
+            "RemoteProtocolError",
+        }:
             return True
         fault = fault.__cause__
     return False
+
+
+def frameless(model: Model) -> None:
+    """From here on what a provider refuses or fails to do comes without the frames that it went through.
+
+    Inspect renders the traceback of each try in colours, which takes up to half a second in which no other call moves: in an
+    outage, hundreds of times. What is no provider's doing may be somebody's mistake, and keeps its frames.
+    """
+    ask, passes = model.api.generate, model.api.should_retry
+
+    def strip(fault: BaseException | None) -> None:
+        if not isinstance(fault, Exception) or (getattr(fault, "status_code", None) is None and not passes(fault)):
+            return
+        seen: set[int] = set()
+        while fault is not None and id(fault) not in seen:
+            seen.add(id(fault))
+            fault.__traceback__ = None
+            fault = fault.__cause__ or fault.__context__
+
+    async def generate(
+        input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput | tuple[ModelOutput | Exception, ModelCall]:
+        try:
+            answered = await ask(input, tools, tool_choice, config)
+        except Exception as fault:
+            strip(fault)
+            raise
+        if isinstance(answered, tuple) and isinstance(answered[0], Exception):
+            strip(answered[0])
+        return answered
+
+    model.api.generate = generate  # type: ignore[method-assign]
 
 
 def _guard(model: Model) -> None:

@@ -990,6 +990,9 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     unasked = Counter(o.reason for r in state.records.values() for o in r.observations if o.exclusion == "unmeasured")
     for why, count in unasked.items():
         say(f"{count:,} replies were not asked for: {why}", yellow=True)
+    for why, count in Counter(_fault(record) for record in state.records.values() if record.fault).items():
+        if count > 1:  # one is told where it is an ERROR
+            say(f"{count:,} claims could not be measured: {why}", red=True)
     if state.spent:
         say(state.spent)
     for said in state.troubles:
@@ -1008,6 +1011,12 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         if shard is not None:
             share = "" if state.due else "which has no claim to measure, "
             say(f"this is shard {shard}, {share}of the run: alignbench gate {shard.group}")
+
+
+def _fault(record: Record) -> str:
+    """What went wrong, without where: that it is the same for many claims is to be seen."""
+    errored = (o.reason for o in record.observations if o.exclusion in ("errored", "grader-failed"))
+    return next(errored, record.fault or "")
 
 
 def _tell_unfinished(reporter: TerminalReporter, config: pytest.Config, kept: int) -> None:

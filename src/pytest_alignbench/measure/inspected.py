@@ -19,7 +19,7 @@ from typing import Any
 from inspect_ai import Task, TaskSource, eval, task_with
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog, EvalSample
-from inspect_ai.model import Model, ModelOutput
+from inspect_ai.model import Model, ModelOutput, get_model_info
 from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 from inspect_ai.util import EarlyStop, registry_create
 
@@ -229,6 +229,8 @@ class InspectLane(TaskSource):
         given = registry_create("task", arm.task, **arm.args) if isinstance(arm.task, str) else arm.task(**arm.args)
         if not isinstance(given, Task):
             raise ClaimError(f"condition {name!r}: {arm.task!r} gave {type(given).__name__}, not an Inspect task")
+        if given.cost_limit is not None:
+            _check_prices(name, [job.experiment.model, *([grader] if (grader := self._desk.instrument.grader) else [])])
         every = list(given.dataset)[: arm.limit]
         epochs = job.experiment.claim.epochs if job.experiment.claim.epochs > 1 else (given.epochs or 1)
         samples = []
@@ -313,6 +315,8 @@ class InspectLane(TaskSource):
             job.troubles.append(why)
             job.open_tasks.clear()
             self._desk.finish(job)
+        known = self._desk.calibrating
+        self._desk.calibrating = {key: made for key, made in known.items() if made.done}  # the others begin anew
 
     def _open(self) -> Sequence[Job]:
         """The jobs that this lane has under way."""
@@ -341,6 +345,17 @@ class _Schedule:
     async def complete_task(self) -> dict[str, Any]:
         looks = self._job.looks
         return await looks.complete_task() if looks is not None else {}
+
+
+def _check_prices(condition: str, models: Sequence[str]) -> None:
+    """Inspect looks too, and ends the whole run: all other claims would go with this one."""
+    for model in models:
+        info = get_model_info(model)
+        if info is None or info.cost is None:
+            raise ClaimError(
+                f"condition {condition!r}: its task has a cost_limit and {model!r} has no price; tell Inspect its price in "
+                "conftest.py (set_model_cost, or set_model_info for a model that Inspect does not know)"
+            )
 
 
 # -- solvers of ours, as Inspect runs them

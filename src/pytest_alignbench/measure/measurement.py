@@ -23,7 +23,7 @@ from pytest_alignbench.measure.experiments import Experiment, Instrument, Measur
 from pytest_alignbench.measure.inspected import InspectLane, Surroundings
 from pytest_alignbench.measure.jobs import STOPPED
 from pytest_alignbench.measure.transcripts import Transcripts
-from pytest_alignbench.models import remembering
+from pytest_alignbench.models import frameless, remembering
 from pytest_alignbench.progress import Progress
 from pytest_alignbench.text import one_line
 
@@ -144,6 +144,7 @@ class Measurement:
                 made[name] = model = self._models(name)
                 self._desk.subject(name).guard(model)
                 remembering(model)
+                frameless(model)
             return made[name]
 
         return client
