@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.calibration import trends
 from benchmarks.calibration.sessions import Checked, checked
 from benchmarks.calibration.tables import SECTIONS, Figure, Section, shown
+from benchmarks.documents import put
 from pytest_alignbench.gates import Outcome
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
@@ -82,16 +83,8 @@ def _measured(figure: Figure) -> str:
 
 
 def write(block: str, *, begin: str = BEGIN, end: str = END) -> None:
-    """Puts the block between its marks in the document.
-
-    Raises ValueError where the marks are not there.
-    """
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, begun, rest = text.partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (begun and ended):
-        raise ValueError(f"{DOCUMENT} has no lines {begin!r} and {end!r} to put the table between")
-    DOCUMENT.write_text(f"{before}{begin}\n\n{block}\n\n{end}{after}", encoding="utf-8")
+    """Puts the block between its marks in the document. Raises ValueError where they are not there."""
+    put(DOCUMENT, block, begin=begin, end=end)
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.documents import put
 from benchmarks.throughput.rounds import rounds
 from benchmarks.throughput.server import Terms
 from benchmarks.throughput.tables import TARGETS, Scenario, markdown
@@ -70,16 +71,8 @@ def scenarios(asked: argparse.Namespace) -> Sequence[Scenario]:
 
 
 def write(block: str) -> None:
-    """Puts the block between its marks in the document.
-
-    Raises ValueError where the marks are not there.
-    """
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, begun, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (begun and ended):
-        raise ValueError(f"{DOCUMENT} has no lines {BEGIN!r} and {END!r} to put the tables between")
-    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{block}\n\n{END}{after}", encoding="utf-8")
+    """Puts the block between its marks in the document. Raises ValueError where they are not there."""
+    put(DOCUMENT, block, begin=BEGIN, end=END)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
-from inspect_ai.model import ChatMessage, ChatMessageAssistant, GenerateConfig
+from inspect_ai.model import ChatMessage, GenerateConfig
 from inspect_ai.scorer import Score
 
 from pytest_alignbench.claims import check_id
@@ -27,14 +27,11 @@ from pytest_alignbench.errors import ClaimError, HistoryError
 from pytest_alignbench.gates import DifferenceAtLeast, DifferenceAtMost, Gate, RateAtLeast, RateAtMost
 from pytest_alignbench.history import Record, Run
 from pytest_alignbench.observations import Exclusion, Observation
-from pytest_alignbench.outputs import excluded_by
+from pytest_alignbench.outputs import KEPT, excluded_by_sample
 from pytest_alignbench.text import one_line, storable
 
 _MARK = "alignbench"
 """The key in a sample's metadata under which our own logs keep where it belongs."""
-
-_KEPT = 20_000
-"""Characters of a reply, and of what a scorer said of it, that a record keeps, as of one that was measured."""
 
 _MOST_MISSING = 1_000_000
 """Replies that a log may lack of those that it says were planned: with more, it is the number that cannot be true."""
@@ -239,9 +236,9 @@ def _observation(sample: EvalSample, reading: Reading, scorer: str) -> Observati
         epoch=sample.epoch,
         exhibits=exhibits,
         exclusion=exclusion,
-        reason=storable(reason[:_KEPT]),
-        label=storable(label[:_KEPT]),
-        reply=storable(sample.output.completion[:_KEPT]),
+        reason=storable(reason[:KEPT]),
+        label=storable(label[:KEPT]),
+        reply=storable(sample.output.completion[:KEPT]),
         served_model=storable(sample.output.model),
         input_tokens=sum(u.input_tokens for u in usage),
         output_tokens=sum(u.output_tokens for u in usage),
@@ -279,10 +276,8 @@ def _outcome(sample: EvalSample, reading: Reading, scorer: str) -> tuple[bool | 
     score = (sample.scores or {}).get(scorer)
     if _place(sample) and score is not None and score.reason in {cause.value for cause in Exclusion}:
         return None, Exclusion(score.reason), score.explanation or "", score.answer or ""
-    unfit = excluded_by(sample.output)
-    # An agent may say nothing and act: what its tools did is what such a task scores.
-    acted = any(isinstance(m, ChatMessageAssistant) and m.tool_calls for m in sample.messages)
-    if unfit is not None and not (acted and unfit[0] is Exclusion.EMPTY):
+    unfit = excluded_by_sample(sample)
+    if unfit is not None:
         return None, *unfit, ""
     if score is None:
         return None, Exclusion.GRADER_FAILED, f"the task gave no score {scorer}", ""

@@ -1,6 +1,7 @@
 """Whether a model's output can be read as its answer at all, judged before anybody looks at what it says.
 
-    ModelOutput ──excluded_by──> None, or (Exclusion, why)
+    ModelOutput ──excluded_by─────────> None, or (Exclusion, why)
+    EvalSample  ──excluded_by_sample──> the same, of an agent who may have acted without a word
 
 The same rule holds for the reply that is scored, for each step before it, and for a grader's own reply: what was cut
 short, filtered or left empty says nothing about behaviour.
@@ -8,10 +9,14 @@ short, filtered or left empty says nothing about behaviour.
 
 from __future__ import annotations
 
-from inspect_ai.model import ModelOutput
+from inspect_ai.log import EvalSample
+from inspect_ai.model import ChatMessageAssistant, ModelOutput
 
 from pytest_alignbench.observations import Exclusion
 from pytest_alignbench.text import one_line, wordless
+
+KEPT = 20_000
+"""Characters of a reply, and of what a scorer says of it, that a record keeps; Inspect's log has the rest."""
 
 
 def excluded_by(output: ModelOutput) -> tuple[Exclusion, str] | None:
@@ -27,3 +32,10 @@ def excluded_by(output: ModelOutput) -> tuple[Exclusion, str] | None:
     if wordless(output.completion):
         return Exclusion.EMPTY, "no words"
     return None
+
+
+def excluded_by_sample(sample: EvalSample) -> tuple[Exclusion, str] | None:
+    """The same of somebody else's task: an agent may say nothing and act, and what its tools did is what it is scored by."""
+    unfit = excluded_by(sample.output)
+    acted = any(isinstance(m, ChatMessageAssistant) and m.tool_calls for m in sample.messages)
+    return None if unfit is not None and unfit[0] is Exclusion.EMPTY and acted else unfit

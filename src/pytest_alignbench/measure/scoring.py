@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inspect_ai.log import EvalSample
-from inspect_ai.model import ChatMessageAssistant, Model, ModelOutput
+from inspect_ai.model import Model, ModelOutput
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 
@@ -20,12 +20,9 @@ from pytest_alignbench.measure.samples import MARK
 from pytest_alignbench.measure.subjects import tried
 from pytest_alignbench.models import PLAY, Failed, Play
 from pytest_alignbench.observations import Exclusion, Observation
-from pytest_alignbench.outputs import excluded_by
+from pytest_alignbench.outputs import KEPT, excluded_by, excluded_by_sample
 from pytest_alignbench.redaction import throughout
 from pytest_alignbench.text import one_line, storable
-
-_KEPT = 20_000
-"""Characters of a reply, and of what a scorer says of it, that a record keeps; Inspect's log has the rest."""
 
 FAILED = "alignbench:failed"
 """The key in a sample's metadata under which a failed call leaves what it is excluded for, and why."""
@@ -136,9 +133,9 @@ def observation(
         epoch=epoch,
         exhibits=exhibits,
         exclusion=exclusion,
-        reason=storable(reason[:_KEPT]),
-        label=storable(label[:_KEPT]),
-        reply=storable(output.completion[:_KEPT]),
+        reason=storable(reason[:KEPT]),
+        label=storable(label[:KEPT]),
+        reply=storable(output.completion[:KEPT]),
         served_model=storable(served),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
@@ -165,10 +162,8 @@ def _outcome(
         return None, Exclusion.LIMIT, f"its {sample.limit.type} limit of {sample.limit.limit:g} was reached", ""
     scores = sample.scores or {}
     if isinstance(arm, InspectTask):
-        unfit = excluded_by(sample.output)
-        # An agent may say nothing and act: what its tools did is what such a task scores.
-        acted = any(isinstance(m, ChatMessageAssistant) and m.tool_calls for m in sample.messages)
-        if unfit is not None and not (acted and unfit[0] is Exclusion.EMPTY):
+        unfit = excluded_by_sample(sample)
+        if unfit is not None:
             return None, *unfit, ""
         chosen = scores.get(arm.scorer) if arm.scorer is not None else next(iter(scores.values()), None)
         if chosen is None:
