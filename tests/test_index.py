@@ -343,6 +343,19 @@ def test_a_record_that_cannot_be_judged_is_named_and_hides_no_other(history: His
         assert index.heads()[0].records == 4
 
 
+def test_half_a_character_in_a_name_is_named_and_hides_no_other_run(history: History) -> None:
+    """Found by the fuzzer: no version of ours writes one there, and no JSON of the index can hold it."""
+    good = record(observed(counted(1, 60)), gate=RATE, claim="t.good")
+    history.write(run("a", good.model_copy(update={"grader": "half \ud83d"})))
+    history.write(run("b", good))
+    for _ in range(2):
+        index = Index(history)
+        assert [entry.run for entry in index.entries()] == ["b"]
+        (said,) = index.unreadable
+        assert said.startswith("run a in ")
+        said.encode()
+
+
 @pytest.mark.parametrize("broken", ["read-only", "full", "a file"])
 def test_a_cache_that_cannot_be_written_is_not_missed(
     history: History, monkeypatch: pytest.MonkeyPatch, broken: str

@@ -181,8 +181,8 @@ def _record(name: str, log: EvalLog, reading: Reading, *, alpha: float, m: int) 
     return Record(
         claim=reading.claim,
         statement=reading.statement or f"Imported from the task {log.eval.task}",
-        asked=log.eval.model,
-        model=log.eval.model,
+        asked=storable(log.eval.model),
+        model=storable(log.eval.model),
         served=tuple(sorted({o.served_model for o in rows if o.served_model})),
         gate=gate.to_json(),
         alpha=alpha,
@@ -352,7 +352,7 @@ def _fault(rows: Iterable[Observation], gate: Gate) -> str | None:
 def _grader(log: EvalLog) -> str | None:
     role = (log.eval.model_roles or {}).get("grader")
     first = next(iter(role), None) if isinstance(role, list) else role
-    return first.model if first is not None else None
+    return storable(first.model) if first is not None else None
 
 
 def _fingerprint(

@@ -268,7 +268,11 @@ class Index:
     def _made(self, run: str, stamp: str) -> _Kept:
         """Raises HistoryError for a run that cannot be read."""
         head, entries = indexed(self.history.read(run))
-        parts = (_made_by(stamp), head.model_dump_json().encode(), _ENTRIES.dump_json(entries))
+        try:
+            parts = (_made_by(stamp), head.model_dump_json().encode(), _ENTRIES.dump_json(entries))
+        except ValueError as fault:  # half a character, where no version of ours would have written one
+            why = one_line(str(fault), limit=300)
+            raise HistoryError(f"run {run} in {self.history.url} cannot be indexed: {why}") from fault
         _put(self._file(run), gzip.compress(b"\n".join((_checksum(*parts).encode(), *parts)), compresslevel=4, mtime=0))
         return head, entries
 
