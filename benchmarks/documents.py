@@ -1,18 +1,18 @@
-"""Documents of the project that hold what a benchmark prints, between two lines that say so."""
+"""Blocks of a document that a program writes: what lies between `<!-- NAME: begin … -->` and `<!-- NAME: end -->`."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 
-def put(document: Path, block: str, *, begin: str, end: str) -> None:
-    """Puts the block between its marks in the document.
+def put(document: Path, name: str, block: str) -> None:
+    """Writes `block` in the place of what the document has between these marks.
 
-    Raises ValueError where the marks are not there.
+    Raises ValueError where the marks are not there, once each.
     """
     text = document.read_text(encoding="utf-8")
-    before, begun, rest = text.partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (begun and ended):
-        raise ValueError(f"{document} has no lines {begin!r} and {end!r} to put tables between")
-    document.write_text(f"{before}{begin}\n\n{block}\n\n{end}{after}", encoding="utf-8")
+    marks = re.compile(rf"(<!-- {re.escape(name)}: begin\b[^>]*-->\n).*?(<!-- {re.escape(name)}: end -->)", re.DOTALL)
+    if len(marks.findall(text)) != 1:
+        raise ValueError(f"{document} has no place for {name!r}, or more than one")
+    document.write_text(marks.sub(lambda found: f"{found[1]}\n{block}\n\n{found[2]}", text), encoding="utf-8")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,20 +197,6 @@ def test_shares_and_counts_have_the_binomial_interval() -> None:
     assert runs.interval == pytest.approx((5 * 0.002528579, 5 * 0.445016117), abs=1e-8)
 
 
-def test_the_table_goes_between_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert program.BEGIN in program.DOCUMENT.read_text("utf-8"), "the document has a place for the table"
-    document = tmp_path / "statistics.md"
-    monkeypatch.setattr(program, "DOCUMENT", document)
-    document.write_text(f"before\n{program.BEGIN}\nold\n{program.END}\nafter\n", encoding="utf-8")
-    program.write("| new |")
-    program.write("| newer |")
-    text = document.read_text("utf-8")
-    assert text == f"before\n{program.BEGIN}\n\n| newer |\n\n{program.END}\nafter\n"
-    document.write_text("no marks", encoding="utf-8")
-    with pytest.raises(ValueError, match="has no lines"):
-        program.write("| new |")
-
-
 # -- trends
 
 
@@ -238,13 +223,3 @@ def test_the_tables_of_trends_are_made(make: Callable[[float], Section]) -> None
     lines = list(program.tables([section]))
     assert lines[0] == f"### {section.title}"
     assert sum(line.startswith("| ") for line in lines) == len(section.rows) + 1
-
-
-def test_the_tables_of_trends_have_a_place_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin, end = program.TRENDS
-    assert begin in program.DOCUMENT.read_text("utf-8")
-    document = tmp_path / "statistics.md"
-    monkeypatch.setattr(program, "DOCUMENT", document)
-    document.write_text(f"{program.BEGIN}\nkept\n{program.END}\n{begin}\nold\n{end}\n", encoding="utf-8")
-    program.write("| new |", begin=begin, end=end)
-    assert document.read_text("utf-8") == f"{program.BEGIN}\nkept\n{program.END}\n{begin}\n\n| new |\n\n{end}\n"

@@ -228,15 +228,3 @@ def test_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_way_of_ours_that_fails_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["--quick", "--ways", "ours", "--limit", "0.2"]) == 1
     assert "stopped after" in capsys.readouterr().out
-
-
-def test_written_tables_need_their_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    document = tmp_path / "performance.md"
-    document.write_text(f"before\n{program.BEGIN}\nold\n{program.END}\nafter\n")
-    monkeypatch.setattr(program, "DOCUMENT", document)
-    program.write("new")
-    program.write("newer")
-    assert document.read_text() == f"before\n{program.BEGIN}\n\nnewer\n\n{program.END}\nafter\n"
-    document.write_text("no marks")
-    with pytest.raises(ValueError, match="no lines"):
-        program.write("new")

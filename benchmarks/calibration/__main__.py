@@ -16,12 +16,6 @@ from benchmarks.documents import put
 from pytest_alignbench.gates import Outcome
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
-BEGIN = "<!-- calibration: begin (written by python -m benchmarks.calibration --write) -->"
-END = "<!-- calibration: end -->"
-TRENDS = (
-    "<!-- trends: begin (written by python -m benchmarks.calibration --only trends --write) -->",
-    "<!-- trends: end -->",
-)
 QUICK = 0.02
 """Share of the repeats under --quick."""
 
@@ -82,11 +76,6 @@ def _measured(figure: Figure) -> str:
     return shown(figure.measured) + (" (!)" if figure.off else "")
 
 
-def write(block: str, *, begin: str = BEGIN, end: str = END) -> None:
-    """Puts the block between its marks in the document. Raises ValueError where they are not there."""
-    put(DOCUMENT, block, begin=begin, end=end)
-
-
 def main() -> int:
     """1 if a record of the long way could not be made again alike; figures off their nominal are marked (!)."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
@@ -115,7 +104,7 @@ def main() -> int:
         block = "\n".join(markdown(sessions, list(made_of(SECTIONS))))
         print(block)
         if asked.write:
-            write(block)
+            put(DOCUMENT, "calibration", block)
         wrong = [line for made in sessions for line in made.differing]
         for line in wrong:
             print(f"not alike: {line}", file=sys.stderr)
@@ -123,8 +112,7 @@ def main() -> int:
         block = "\n".join(tables(list(made_of(trends.SECTIONS))))
         print(block)
         if asked.write:
-            begin, end = TRENDS
-            write(block, begin=begin, end=end)
+            put(DOCUMENT, "trends", block)
     return 1 if wrong else 0
 
 

@@ -17,8 +17,6 @@ from benchmarks.throughput.tables import TARGETS, Scenario, markdown
 from benchmarks.throughput.ways import WAYS, Load, install
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
-BEGIN = "<!-- throughput: begin (written by python -m benchmarks.throughput --targets --write) -->"
-END = "<!-- throughput: end -->"
 
 
 def options() -> argparse.ArgumentParser:
@@ -70,11 +68,6 @@ def scenarios(asked: argparse.Namespace) -> Sequence[Scenario]:
     return [Scenario(title="Throughput", load=load, terms=terms, ways=tuple(asked.ways or WAYS))]
 
 
-def write(block: str) -> None:
-    """Puts the block between its marks in the document. Raises ValueError where they are not there."""
-    put(DOCUMENT, block, begin=BEGIN, end=END)
-
-
 def main(args: Sequence[str] | None = None) -> int:
     """1 if a way of ours failed."""
     asked = options().parse_args(args)
@@ -112,7 +105,7 @@ def main(args: Sequence[str] | None = None) -> int:
     block = "\n".join(lines)
     print(block)
     if asked.write:
-        write(block)
+        put(DOCUMENT, "throughput", block)
     return int(failed)
 
 

@@ -35,9 +35,15 @@ def scenario(
 
 
 TARGETS = (
-    scenario("0.5 s, fixed", latency=0.5, ratio=1.10),
-    scenario("0.5 s, lognormal with sigma 0.8", latency=0.5, sigma=0.8, ratio=1.15),
-    scenario("2 s, fixed", latency=2.0, ratio=1.04, ways=("ours", "ours-2", "aiohttp")),
+    scenario("0.5 s, fixed", latency=0.5, ratio=1.10, ways=("ours", "ours-2", "aiohttp", "inspect")),
+    scenario(
+        "0.5 s, lognormal with sigma 0.8",
+        latency=0.5,
+        sigma=0.8,
+        ratio=1.15,
+        ways=("ours", "ours-2", "aiohttp", "inspect"),
+    ),
+    scenario("2 s, fixed", latency=2.0, ratio=1.04, ways=("ours", "aiohttp")),
     scenario("50 ms, fixed", latency=0.05, ratio=4.0),
     scenario(
         "1,000 calls at 100 ms, with peers",
