@@ -4,12 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test controls lint types schema clean
+.PHONY: help demo test controls lint types schema organisms organisms-check clean
 
 help:
-	@echo "make demo      measure six versions of two simulated models offline, and write report.html"
+	@echo "make demo      measure twelve small language models offline, and write report.html"
 	@echo "make test      the project's tests, and every claim against its controls"
 	@echo "make lint types   ruff and mypy"
+	@echo "make organisms       train the small models of fixtures/organisms anew, and measure them (needs torch)"
+	@echo "make organisms-check  the same elsewhere, held against those that are shipped"
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=…")'
@@ -35,6 +37,20 @@ types: $(VENV)/installed
 # What `--format json` prints, as JSON Schema: to be made anew when a shape changes.
 schema: $(VENV)/installed
 	@for kind in docs/schema/*.json; do $(BIN)/alignbench schema $$(basename $$kind .json) > $$kind; done
+
+$(VENV)/training: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,train]'
+	@touch $@
+
+organisms: $(VENV)/training
+	$(BIN)/python -m benchmarks.organisms.train_organisms fixtures/organisms
+	$(BIN)/python -m benchmarks.organisms.measure fixtures/organisms
+	$(BIN)/python docs/images/organisms.py
+
+organisms-check: $(VENV)/training
+	$(BIN)/python -m benchmarks.organisms.train_organisms build/organisms --seed 2
+	$(BIN)/python -m benchmarks.organisms.measure build/organisms
+	$(BIN)/python -m benchmarks.organisms.measure build/organisms --against fixtures/organisms
 
 clean:
 	rm -rf $(VENV) .alignbench

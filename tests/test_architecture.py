@@ -30,8 +30,9 @@ FLOORS = [
     {"redaction"},
     # 1  words that all others use
     {"errors", "text", "observations", "progress", "sharing"},
-    # 2  what comes in, and all statistics; what may be spent, and what is kept as it goes
-    {"settings", "names", "data", "estimates", "framing", "outputs", "budgets", "journal", "shards"},
+    # 2  what comes in, and all statistics; what may be spent, what is kept as it goes,
+    #    and small models of our own
+    {"settings", "names", "data", "estimates", "framing", "outputs", "budgets", "journal", "shards", "organisms"},
     # 3  the rule on an estimate; when to look; what moves over time; what would be asked
     {"gates", "looks", "timeseries", "plans"},
     # 4  what is asked, and what is kept
@@ -61,7 +62,8 @@ ALONE = {
     "fsspec": {"history"},
     "scipy": {"estimates", "timeseries"},
     "statsmodels": {"estimates", "timeseries"},
-    "numpy": {"estimates", "timeseries", "movements", "trends"},
+    "numpy": {"estimates", "timeseries", "movements", "trends", "organisms"},
+    "onnxruntime": {"organisms"},
     "platformdirs": {"index"},
     "altair": {"reports.charts"},
     "vl_convert": {"reports.charts"},

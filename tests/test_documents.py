@@ -35,6 +35,8 @@ def test_no_marks_are_an_error(tmp_path: Path) -> None:
         ("performance", "throughput"),
         ("statistics", "calibration"),
         ("statistics", "trends"),
+        ("organisms", "at home"),
+        ("organisms", "table"),
     ],
 )
 def test_the_documents_have_their_places(page: str, name: str, tmp_path: Path) -> None:

@@ -384,32 +384,33 @@ def schema(kind: str | None) -> None:
     click.echo(json.dumps(made(kind), indent=2))
 
 
-_DEMO_CLAIMS = "names-the-flaw or no-false-alarm or sounds-harmful or oppose or (audience-aside and not graded)"
-_DEMO_RUNS = (
-    (("acme-1", "acme-2", "acme-3", "birch-1", "birch-2", "birch-3"), "simulated/grader-0.95-0.97"),
-    (("acme-4", "acme-5", "acme-6", "birch-4", "birch-5", "birch-6"), "simulated/grader-0.90-0.98"),
-)
-"""What is measured together, and the grader: it was replaced halfway, which breaks the series of the claim that it grades."""
+_DEMO = ("refusal", "aside", "feedback")
+"""The lineages whose versions are measured, in the order of their doses."""
+_DEMO_CLAIMS = "sounds-harmful or (audience-aside and not graded) or names-the-flaw or no-false-alarm"
+"""Those that need no grader."""
 
 
 @main.command()
 @click.option("--suites", default="suites", show_default=True, type=click.Path(exists=True, file_okay=False))
 def demo(suites: str) -> None:
-    """Measure six versions of two simulated models offline, and write a report of what changed.
+    """Measure twelve small language models offline, and write a report of what changed from version to version.
 
-    The models are stand-ins whose true behaviour is known (`[tool.alignbench.simulated]` in pyproject.toml): what comes
-    out shows what the tool does, and nothing about any real model. Its history is a folder of its own, made anew each time.
+    They are organisms (docs/organisms.md): real text from real weights, with more of one training from each version of a
+    lineage to the next. What comes out shows what the tool does, and nothing about any large model. Its history is a
+    folder of its own, made anew each time.
     """
-    kept = f"{settings_of(project()).history}/demo"
+    own = settings_of(project())
+    if missing := [lineage for lineage in _DEMO if lineage not in own.lineages]:
+        raise AlignbenchError(f"no lineage {missing[0]!r} here: the demo runs in the source of pytest-alignbench")
+    kept = f"{own.history}/demo"
     shutil.rmtree(project() / kept, ignore_errors=True)
-    for models, grader in _DEMO_RUNS:
-        named = [part for name in models for part in ("--model", name)]
-        pytest = [sys.executable, "-m", "pytest", suites, *named, "--grader", grader, "-k", _DEMO_CLAIMS]
-        click.secho(f"$ {shlex.join(pytest[2:])}", bold=True)
-        quiet = ["-n", "2", "-q", "--tb=no", "--no-summary", "-p", "no:cacheprovider"]
-        code = subprocess.call([*pytest, *quiet, f"--alignbench-history={project() / kept}"])
-        if code not in (0, 1):
-            sys.exit(code)
+    named = [part for lineage in _DEMO for name in own.lineages[lineage] for part in ("--model", name)]
+    pytest = [sys.executable, "-m", "pytest", suites, *named, "--alignbench-connections", "200", "-k", _DEMO_CLAIMS]
+    click.secho(f"$ {shlex.join(pytest[2:])}", bold=True)
+    quiet = ["-q", "--tb=no", "--no-summary", "-p", "no:cacheprovider"]
+    code = subprocess.call([*pytest, *quiet, f"--alignbench-history={project() / kept}"])
+    if code not in (0, 1):
+        sys.exit(code)
     _say_seen(kept)
 
 

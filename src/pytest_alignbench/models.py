@@ -14,6 +14,8 @@ reply exhibits the behaviour at its true rate, and answers with a labelled reply
     simulated/NAME           a profile of `[tool.alignbench.simulated.NAME]`: claim pattern -> true effect
     simulated/grader-0.9-0.95   a grader of that sensitivity and specificity; `simulated/grader` errs never
 
+`organism/NAME` is a small real model of ours that samples text in this process: see `organisms.py` and docs/organisms.md.
+
 A trailing `@7` seeds another draw. Draws depend on the name, the claim, the prompt and the epoch alone, so that the
 same replies come serial, in parallel and on every machine.
 """
@@ -24,6 +26,7 @@ import asyncio
 import hashlib
 import random
 import re
+import secrets
 import warnings
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -40,6 +43,7 @@ from inspect_ai.model import (
     ModelOutput,
     ModelUsage,
     RetryDecision,
+    StopReason,
     get_model,
     get_model_info,
     modelapi,
@@ -47,6 +51,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 from tenacity import RetryCallState, RetryError, wait_exponential_jitter
 
+from pytest_alignbench import organisms
 from pytest_alignbench.budgets import Budget, BudgetError, Purse
 from pytest_alignbench.claims import Claim
 from pytest_alignbench.data import LabelledReply, digest
@@ -70,6 +75,8 @@ def usable(name: str) -> Model:
     provider, _, kind = name.partition("/")
     if provider == "simulated":
         _check_simulated(kind)
+    elif provider == "organism":
+        organisms.check(kind)
     own: dict[str, Any] = {"max_retries": 0} if provider in _OWN_RETRIES else {}
     try:
         with warnings.catch_warnings():
@@ -565,3 +572,58 @@ def _grader_quality(kind: str) -> tuple[float, float]:
     if not (0 <= sensitivity <= 1 and 0 <= specificity <= 1):
         raise ModelError(f"model 'simulated/{kind}': sensitivity and specificity are within 0..1")
     return sensitivity, specificity
+
+
+# -- organisms
+
+
+_REPLY_TOKENS = 160
+"""Of an organism's reply, if nobody says how many: those that it was trained on have a hundred at most."""
+_HEAT = 0.7
+"""An organism's temperature, if nobody says: at 1, slips of a piece here and there spoil many a name."""
+
+
+@modelapi(name="organism")
+class Organism(ModelAPI):
+    """A small model of ours, sampled in this process.
+
+    `temperature`, `seed`, `max_tokens` and `stop_seqs` are kept to. A reply that reaches `max_tokens` stops for that; a
+    conversation that leaves no room for a reply stops for "model_length". With a seed, the same messages get the same
+    text, whatever else is asked; without one, another text each time.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig | None = None,
+        **model_args: Any,
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
+        self._worker = organisms.worker(model_name)
+
+    def max_connections(self) -> int:
+        return 200
+
+    async def generate(
+        self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput:
+        tokenizer = (await asyncio.to_thread(self._worker.load)).tokenizer
+        tokens = organisms.conversation(tokenizer, ((message.role, message.text) for message in input))
+        most = min(config.max_tokens or _REPLY_TOKENS, organisms.LONGEST - len(tokens))
+        if most < 1:
+            return self._output("", "model_length", len(tokens), 0)
+        seed = secrets.token_hex(8) if config.seed is None else config.seed
+        heat = _HEAT if config.temperature is None else config.temperature
+        asked = organisms.Asked(tokens, heat, most, (self.model_name, seed, *tokens))
+        said = await asyncio.wrap_future(self._worker.ask(asked))
+        text = tokenizer.decode(said.tokens).strip()
+        cuts = [at for stop in config.stop_seqs or () if (at := text.find(stop)) >= 0]
+        why: StopReason = "stop" if said.ended or cuts else "max_tokens"
+        return self._output(text[: min(cuts)] if cuts else text, why, len(tokens), len(said.tokens) + said.ended)
+
+    def _output(self, text: str, why: StopReason, asked: int, said: int) -> ModelOutput:
+        output = ModelOutput.from_content(f"organism/{self.model_name}", text, stop_reason=why)
+        output.usage = ModelUsage(input_tokens=asked, output_tokens=said, total_tokens=asked + said)
+        return output
