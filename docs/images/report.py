@@ -1,6 +1,6 @@
 """Photographs the report of `make demo` for the README: `python docs/images/report.py` (needs chromium)
 
-The overview without its table of every verdict, and what is found under "refusals": a trend, a flat one, a break.
+The overview without its table of every verdict, and what is found under "refusals": two lineages that were not trained to refuse, and the one that was.
 """
 
 from __future__ import annotations
