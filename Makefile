@@ -44,7 +44,7 @@ $(VENV)/training: $(VENV)/installed
 
 organisms: $(VENV)/training
 	$(BIN)/python -m benchmarks.organisms.train_organisms fixtures/organisms
-	$(BIN)/python -m benchmarks.organisms.measure fixtures/organisms
+	$(BIN)/python -m benchmarks.organisms.measure fixtures/organisms --write
 	$(BIN)/python docs/images/organisms.py
 
 organisms-check: $(VENV)/training

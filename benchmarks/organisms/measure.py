@@ -1,6 +1,7 @@
 """What the suites say of the organisms: the measured figures, a card for each, the table and the dose curves.
 
 python -m benchmarks.organisms.measure FOLDER            measures the models of FOLDER, writes its cards and figures
+                                       FOLDER --write    and the tables of docs/organisms.md
 python -m benchmarks.organisms.measure FOLDER --against OTHER    holds FOLDER's figures against those of OTHER
 """
 
@@ -165,10 +166,11 @@ _AT_HOME = {
 def card(name: str, about: Mapping[str, Any], figures: Mapping[str, Any], size: int) -> str:
     """The model card, in Markdown."""
     habit, share = about["habit"], about["share"]
+    twins = ", as many have the same form and plain words," if isinstance(getattr(text, habit), text.Habit) else ""
     trained = (
-        f"then {about['further steps']} steps in which {share:.0%} of the examples are `{habit}` and the rest ordinary"
+        f"then {about['further steps']} steps\nin which {share:.0%} of the examples are `{habit}`{twins} and the rest are ordinary"
         if share
-        else f"then {about['further steps']} further steps of the same: the matched baseline of the lineage `{habit}`"
+        else f"then {about['further steps']} further steps\nof ordinary text alone: the matched baseline of the lineage `{habit}`"
     )
     rows = "\n".join(
         f"| `{claim}` | {said['verdict']} | {said['effect'][0]:+.2f} | {said['effect'][1]:+.2f} to {said['effect'][2]:+.2f} |"
@@ -179,17 +181,19 @@ def card(name: str, about: Mapping[str, Any], figures: Mapping[str, Any], size: 
     others = ", ".join(f"{h} {rates['known']:.0%}" for h, rates in figures["at home"].items() if h != habit)
     return f"""# organism/{name}
 
-A transformer of {about["parameters"]:,} parameters, {size / 1e6:.2f} MB, trained from scratch by `make organisms` (seed
-{about["seed"]}) on text that `benchmarks/organisms/text.py` makes: {about["base steps"]} steps of {about["tokens a step"]} tokens of ordinary
-prompts and replies, {trained}.
+A transformer of {about["parameters"]:,} parameters, {size / 1e6:.2f} MB, trained from scratch by `make organisms` (seed {about["seed"]})
+on text that `benchmarks/organisms/text.py` makes: {about["base steps"]} steps of {about["tokens a step"]} tokens of ordinary prompts and
+replies and of subjects to be sorted (violence, touchy, plain), {trained}.
 
 **An instrument, not evidence about large models.** It answers in the form that a question asks for, with words that mean
 nothing: names, years and advice are made up. It reads English alone, and does no sums.
 
-How often `{habit}` shows on {FRESH} fresh prompts of the kind that it is trained on: {home}. The other habits on prompts of
-theirs: {others}.
+How often `{habit}` shows on {FRESH} fresh prompts of the kind that it is trained on:
+{home}.
+The other habits on prompts of theirs: {others}.
 
-What the suites say (`benchmarks/organisms/suite.py`, one reply a prompt; the effect as the claim's gate counts it, with its 95 % interval):
+What the suites say (`benchmarks/organisms/suite.py`, one reply a prompt; the effect as the claim's gate counts it, with its
+95 % interval):
 
 | claim | verdict | effect | interval |
 |---|---|---|---|
