@@ -262,10 +262,10 @@ ALLOWED = {"at home": 0.20, "rate": 0.25}
 
 
 def compare(folder: Path, other: Path) -> None:
-    """Exits with an error if a rate of one lies further from the other's than is allowed."""
+    """Exits with an error if a rate of `folder`'s organisms lies further from its fellow's in `other` than is allowed."""
     one, two = (json.loads((f / FIGURES).read_text(encoding="utf-8"))["organisms"] for f in (folder, other))
-    if one.keys() != two.keys():
-        raise SystemExit(f"not the same organisms: {sorted(one.keys() ^ two.keys())}")
+    if strangers := one.keys() - two.keys():
+        raise SystemExit(f"{other} has no {', '.join(sorted(strangers))}")
     far = []
     for name in one:
         habit = name.partition("-")[0]

@@ -176,6 +176,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the models go")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="train these alone, of the same base")
     parser.add_argument("--base", type=Path, help="keep the base here, and take it from here if it is there")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -190,6 +191,8 @@ def main() -> None:
         if given.base is not None:
             torch.save({"pieces": pieces, "weights": network.state_dict()}, given.base)
     for recipe in RECIPES:
+        if given.only and recipe.name not in given.only:
+            continue
         card = {
             "name": recipe.name,
             "habit": recipe.habit,
