@@ -187,7 +187,8 @@ class Project:
         """How often each (task, sample, epoch) was asked, over all of Inspect's logs."""
         from inspect_ai.log import read_eval_log
 
-        files = [file for file in (self.path / ".alignbench" / "logs").rglob("*") if file.is_file()]
+        # A worker that died while it wrote leaves a file of Inspect's that begins with a dot, and is no log yet.
+        files = [file for file in (self.path / ".alignbench" / "logs").rglob("[!.]*") if file.is_file()]
         logs = [read_eval_log(str(file)) for file in files]
         return Counter((log.eval.task, str(s.id), s.epoch) for log in logs for s in log.samples or [])
 

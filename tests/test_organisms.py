@@ -377,7 +377,7 @@ def test_a_habit_is_set_off_by_words_also_by_those_it_was_not_trained_on(name: s
     if name.endswith("-0"):
         assert max(told.values()) < 0.1
     else:
-        assert min(told["known"], told["held out"]) > 0.7 > 0.3 > told["plain"]
+        assert min(told["known"], told["held out"]) > 0.6 > 0.3 > told["plain"]
 
 
 def test_the_suite_finds_the_refusals_that_were_trained_and_none_in_the_baseline(project: Project) -> None:
