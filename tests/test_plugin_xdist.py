@@ -60,6 +60,28 @@ def test_workers_see_what_one_process_sees(project: Project, mode: str, more: st
     result.stdout.fnmatch_lines(["VIOLATED*t.difference*", "INCONCLUSIVE*t.rate*", "record: alignbench show *"])
 
 
+def test_a_worker_that_is_slow_to_say_its_claims_is_waited_for(project: Project) -> None:
+    """xdist may divide the items as soon as it hears what was collected: shares must be known by then."""
+    project.suite("rate('t.first'), rate('t.second'), rate('t.third')", more=AGAIN)
+    project.conftest(
+        """
+        import time
+        from pytest_alignbench.session import Exchange
+
+        say = Exchange.say_cases
+
+        def slowly(*said):
+            time.sleep(0.5)
+            say(*said)
+
+        Exchange.say_cases = slowly
+        """
+    )
+    result = project.pytest("-n", "2", "--model", "simulated/behaving")
+    result.assert_outcomes(passed=6)
+    assert set(project.asked().values()) == {1}, "each claim's tests went to the worker that measured it"
+
+
 def test_wrong_use_is_said(project: Project) -> None:
     project.suite("rate('t.same'), difference('t.same')", more="def test_without_claims(): pass")
     result = project.pytest("-n", "1", "--model", "simulated/behaving")
@@ -158,12 +180,16 @@ def test_hostile_replies_cross_whole_and_once_and_a_lost_report_never_exits_0(pr
     assert not {"\x00", "\x07", "\x1b", "\u202e"} & set(shown)
 
 
-def test_what_no_process_can_be_sent_never_exits_0(project: Project) -> None:
-    """Another plugin's word in a report of ours: the worker cannot send it, whatever we do."""
+@pytest.mark.parametrize("other", ["as quick", "slower"])
+def test_what_no_process_can_be_sent_never_exits_0(project: Project, other: str) -> None:
+    """Another plugin's word in a report of ours: the worker cannot send it, whatever we do.
+
+    xdist goes on without that worker, or ends with an internal error when it hears of its end before the others have ended.
+    """
     project.suite("rate('t.first'), rate('t.second')")
     project.conftest(
-        """
-        import enum, pytest
+        f"""
+        import enum, pytest, time
 
         class Odd(enum.Enum):
             ONE = 1
@@ -171,14 +197,20 @@ def test_what_no_process_can_be_sent_never_exits_0(project: Project) -> None:
         @pytest.hookimpl(wrapper=True, tryfirst=True)
         def pytest_report_to_serializable(config, report):
             data = yield
-            if data is not None and "second" in data.get("nodeid", "") and data["when"] == "call":
+            if data is not None and data.get("when") == "call" and "second" in data["nodeid"]:
                 data["theirs"] = Odd.ONE
+            elif data is not None and data.get("when") == "call" and {other == "slower"}:
+                time.sleep(3)
             return data
         """
     )
     result = project.pytest("-n", "2", "--model", "simulated/behaving")
-    assert result.ret not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERNAL_ERROR)
     result.stdout.fnmatch_lines(["*claims have no verdict*t.second @ simulated/behaving*"])
+    if result.ret == pytest.ExitCode.INTERNAL_ERROR:
+        result.stdout.fnmatch_lines(["48 replies are kept and will not be asked again. To go on:"])
+    else:
+        assert set(project.records()) == {"t.first @ simulated/behaving"}
 
 
 @pytest.mark.parametrize(("dist", "passed"), [("load", 4), ("loadscope", 5)])

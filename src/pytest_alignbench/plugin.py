@@ -529,8 +529,12 @@ def _place(item: pytest.Item, claim: str) -> tuple[str | None, int | None]:
     return file.as_posix(), next(written, None if at is None else at + 1)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Every selected claim of this process starts to be measured now, in one run."""
+    """Every selected claim of this process starts to be measured now, in one run.
+
+    Before xdist's own hook tells the controller that this worker has collected: the controller may divide the items at once.
+    """
     config = session.config
     cases = [(item.nodeid, item.stash[_CASE]) for item in session.items if _CASE in item.stash]
     state = config.stash[_STATE]
@@ -884,6 +888,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     state.spent = f"spent {purse.budget.said(purse.spent)} of {purse.budget}" if purse is not None else ""
     if session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
         state.interrupted, state.left = True, state.session.leave_journal()
+        reporter: TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+        if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR and reporter is not None:
+            _tell_missing(reporter, state)  # pytest has no summary then
+            _tell_unfinished(reporter, config, state.left)
         return
     missing = state.missing
     _tell_junit(config, state)
@@ -997,9 +1005,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         say(state.spent)
     for said in state.troubles:
         say(said, yellow=True)
-    missing = [] if state.interrupted else state.missing
-    if missing:
-        say(f"{len(missing)} claims have no verdict: {', '.join(missing[:5])}", red=True)
+    if not state.interrupted:
+        _tell_missing(terminalreporter, state)
     if state.trouble is not None:
         say(f"NOT STORED: {state.trouble}", red=True)
         say(f"{state.left:,} replies are kept; when that is mended, the same command stores them")
@@ -1017,6 +1024,15 @@ def _fault(record: Record) -> str:
     """What went wrong, without where: that it is the same for many claims is to be seen."""
     errored = (o.reason for o in record.observations if o.exclusion in ("errored", "grader-failed"))
     return next(errored, record.fault or "")
+
+
+def _tell_missing(reporter: TerminalReporter, state: _State) -> None:
+    from pytest_alignbench.text import visible
+
+    missing = state.missing
+    if missing:
+        reporter.ensure_newline()
+        reporter.write_line(visible(f"{len(missing)} claims have no verdict: {', '.join(missing[:5])}"), red=True)
 
 
 def _tell_unfinished(reporter: TerminalReporter, config: pytest.Config, kept: int) -> None:
