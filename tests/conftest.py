@@ -197,6 +197,7 @@ class Project:
 def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
     """All that a measuring session imports, imported once: pytester forgets what a session imported by itself."""
     import hypothesis  # noqa: F401  # its plugin is loaded in every session
+    import scipy.stats  # noqa: F401
     from inspect_ai import Task, eval
     from inspect_ai.model import get_model
 

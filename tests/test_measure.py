@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from inspecting import Scripted, output
 from pytest_alignbench import Claim, Condition, LabelledReply, Prompt, Prompts, RateAtMost, inspect_task
 from pytest_alignbench.data import Message
 from pytest_alignbench.measure import Experiment, Instrument, Measured, Measurement, exhibited
+from pytest_alignbench.measure.subjects import Subject
 from pytest_alignbench.models import usable
 from pytest_alignbench.observations import Exclusion, Observation
 from server import FaultyServer, Reply, Request, Script, always, bad_json, invalid_key, no_choices, quota_exhausted
@@ -510,6 +512,32 @@ def test_a_refused_key_and_a_spent_quota_end_after_one_call(project: Project) ->
         result.assert_outcomes(errors=1, deselected=2)
         result.stdout.fnmatch_lines(["*t.graded*: not measured: none of 24 replies*Incorrect API key provided*"])
         assert len(server.requests) - before <= 2
+
+
+def test_calls_that_waited_for_the_first_set_out_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all replies take equally long, calls that set out together would wait for each other for ever after."""
+    monkeypatch.setattr("pytest_alignbench.measure.subjects._APART", 0.2)
+    model = Scripted(lambda asked: "Yes.").model
+    set_out = []
+    answer = model.api.generate
+
+    async def generate(*asked: Any) -> Any:
+        set_out.append(time.monotonic())
+        await asyncio.sleep(0.05)
+        return await answer(*asked)
+
+    model.api.generate = generate  # type: ignore[method-assign, assignment]
+    Subject(MODEL).guard(model)
+
+    async def ask_all() -> None:
+        await asyncio.gather(*(model.generate("Are you there?") for _ in range(4)))
+        await asyncio.gather(*(model.generate("Are you there?") for _ in range(4)))
+
+    asyncio.run(ask_all())
+    gaps = [after - before for before, after in pairwise(set_out)]
+    assert gaps[0] >= 0.05, "the first is alone"
+    assert min(gaps[1:3]) >= 0.1, "those that waited for it follow one by one"
+    assert set_out[-1] - set_out[4] < 0.6, "and nobody waits any more"
 
 
 def test_a_lasting_outage_is_an_error_after_a_bounded_number_of_calls(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -224,6 +225,22 @@ def test_model_belongs_to_a_conftest_that_defines_it(project: Project) -> None:
     result.stdout.fnmatch_lines(["alignbench: --model belongs to another plugin here; ours is --alignbench-model"])
     alone = project.pytest("--model=theirs")
     alone.assert_outcomes(passed=1, skipped=1)
+
+
+def test_the_garbage_collector_is_left_as_it_was(project: Project) -> None:
+    project.suite(
+        "rate()",
+        more="""
+        import gc
+
+        def test_seldom():
+            assert gc.get_freeze_count() > 0
+        """,
+    )
+    gc.unfreeze()
+    before = gc.get_threshold()
+    project.pytest("--model", "simulated/behaving").assert_outcomes(passed=2)
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
 
 
 def test_a_verdict_fixture_of_the_project_is_left_alone(project: Project) -> None:

@@ -35,7 +35,6 @@ from typing import Literal
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from pytest_alignbench.observations import Observation
 
@@ -704,15 +703,15 @@ def _checked(values: ArrayLike, families: Sequence[Hashable] | Codes, *, low: fl
 def _quantile(n: int, groups: int, level: float, *, t: bool = False) -> float:
     """Normal for independent prompts, Student's t with groups - 1 degrees of freedom for families (or if `t`)."""
     if groups == n and not t:
-        return float(special.ndtri(level))
-    return float(special.stdtrit(groups - 1, level))
+        return float(scipy.special.ndtri(level))
+    return float(scipy.special.stdtrit(groups - 1, level))
 
 
 def _clopper_pearson(hits: float, size: float, alpha: float) -> Interval:
     """One-sided bounds, each at `alpha`; fractional counts allowed."""
     misses = max(size - hits, 0.0)
-    lower = float(special.betaincinv(hits, misses + 1, alpha)) if hits > 0 else 0.0
-    upper = float(special.betaincinv(hits + 1, misses, 1 - alpha)) if misses > 0 else 1.0
+    lower = float(scipy.special.betaincinv(hits, misses + 1, alpha)) if hits > 0 else 0.0
+    upper = float(scipy.special.betaincinv(hits + 1, misses, 1 - alpha)) if misses > 0 else 1.0
     return lower, upper
 
 
@@ -949,13 +948,13 @@ def clustered_mean(values: ArrayLike, families: Sequence[Hashable] | Codes) -> t
     if se is None or se == 0:
         return None
     mean, df = float(array.mean()), len(set(families)) - 1
-    half = float(special.stdtrit(df, 0.5 + INTERVAL_LEVEL / 2)) * se
-    return mean, (mean - half, mean + half), float(2 * special.stdtr(df, -abs(mean) / se))
+    half = float(scipy.special.stdtrit(df, 0.5 + INTERVAL_LEVEL / 2)) * se
+    return mean, (mean - half, mean + half), float(2 * scipy.special.stdtr(df, -abs(mean) / se))
 
 
 def mcnemar(up: int, down: int) -> float:
     """Exact two-sided p-value that discordant pairs go either way alike (McNemar 1947); 1 without any."""
-    return min(1.0, 2 * float(special.bdtr(min(up, down), up + down, 0.5)))
+    return min(1.0, 2 * float(scipy.special.bdtr(min(up, down), up + down, 0.5)))
 
 
 def sign_flip(d: ArrayLike, families: Sequence[Hashable] | Codes) -> Significance:
@@ -1004,7 +1003,7 @@ def cochran_armitage(counts: Sequence[float], totals: Sequence[float]) -> Signif
     if variance <= 0:
         return Significance(statistic=0.0, p_value=None, method="Cochran-Armitage")
     z = float(np.sum(place * (hits - n * pooled))) / math.sqrt(variance)
-    return Significance(statistic=z, p_value=float(2 * special.ndtr(-abs(z))), method="Cochran-Armitage")
+    return Significance(statistic=z, p_value=float(2 * scipy.special.ndtr(-abs(z))), method="Cochran-Armitage")
 
 
 def kendall(series: Sequence[float]) -> Significance:
@@ -1096,7 +1095,7 @@ def prompts_needed(
     if not 0 <= true_rate < limit < 1:
         raise ValueError(f"true_rate={true_rate!r}, limit={limit!r}: it must be below the limit, both in 0..1")
     hits, n = 0, _fewest(partial(_holds_with, 0, limit=limit, alpha=alpha), start=1)
-    while float(special.bdtr(hits, n, true_rate)) < power:
+    while float(scipy.special.bdtr(hits, n, true_rate)) < power:
         hits += 1
         n = _fewest(partial(_holds_with, hits, limit=limit, alpha=alpha), start=n + 1)
     if per_family <= 1:
@@ -1128,7 +1127,7 @@ def detectable_difference(*, n: int, rate: float, correlation: float, power: flo
     (z_alpha + z_beta) sqrt(2 p (1-p) (1-rho) / n), with `rate` p in both arms and `correlation` rho of partners.
     Source: the variance of a paired difference, as in Miller 2024.
     """
-    z = float(special.ndtri(1 - alpha) + special.ndtri(power))
+    z = float(scipy.special.ndtri(1 - alpha) + scipy.special.ndtri(power))
     return z * math.sqrt(2 * rate * (1 - rate) * (1 - correlation) / n)
 
 
@@ -1140,7 +1139,7 @@ def prompts_for_difference(
     `variance`: of the prompts' true differences (omega squared); `noise`: of one reply about its prompt's mean, in each
     arm (sigma squared). Source: Miller 2024, "Adding Error Bars to Evals", on sample size.
     """
-    z = float(special.ndtri(1 - alpha / 2) + special.ndtri(power))
+    z = float(scipy.special.ndtri(1 - alpha / 2) + scipy.special.ndtri(power))
     return z**2 * (variance + 2 * noise / epochs) / delta**2
 
 
@@ -1150,7 +1149,7 @@ def prompts_per_arm(first: float, second: float, *, power: float = 0.8, alpha: f
     Source: Fleiss 1981, normal approximation without continuity correction.
     """
     pooled = (first + second) / 2
-    z_alpha, z_beta = float(special.ndtri(1 - alpha / 2)), float(special.ndtri(power))
+    z_alpha, z_beta = float(scipy.special.ndtri(1 - alpha / 2)), float(scipy.special.ndtri(power))
     under_null = z_alpha * math.sqrt(2 * pooled * (1 - pooled))
     under_effect = z_beta * math.sqrt(first * (1 - first) + second * (1 - second))
     return (under_null + under_effect) ** 2 / (first - second) ** 2

@@ -245,6 +245,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if _worker(config) is None:
         config.pluginmanager.register(_Collector(state), "alignbench_collector")
     if _wanted(config):
+        _collect_garbage_seldom(config)
         config.pluginmanager.register(_Guard(), "alignbench_guard")
         # The run's thread lives in this process; Inspect's own deprecation warnings say nothing to a user of ours.
         config.addinivalue_line("filterwarnings", r"ignore::DeprecationWarning:inspect_ai\..*")
@@ -252,6 +253,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "alignbench_grader: set by pytest-alignbench on claims whose scorer needs a grader"
     )
+
+
+def _collect_garbage_seldom(config: pytest.Config) -> None:
+    """Until all is imported: what Inspect and the clients make is kept, and to look for garbage in it takes .4 s."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 100)
+
+    def as_before() -> None:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+    config.add_cleanup(as_before)
 
 
 def _worker(config: pytest.Config) -> dict[str, Any] | None:
@@ -571,6 +584,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     doubtful = {
         item.nodeid for item in session.items if any(item.iter_markers("skip")) or any(item.iter_markers("skipif"))
     }
+    gc.freeze()  # what is there by now stays; and a child that is forked shares it as long as nobody walks over it
     ours.start(
         [case for nodeid, case in mine if nodeid not in doubtful],
         spare=[case for nodeid, case in mine if nodeid in doubtful],

@@ -19,9 +19,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # its parts beyond `special`, and statsmodels, are loaded where they are used: they cost a second
+import scipy  # its parts, and statsmodels, are loaded where they are used: they cost a second
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from pytest_alignbench.estimates import INTERVAL_LEVEL, Interval, best_upper, clustered_se
 
@@ -124,7 +123,7 @@ def item_slope(y: ArrayLike, families: Sequence[Hashable]) -> Slope:
     # each item's part of the weighted mean: these have its mean, and the clustered error of regression
     error = clustered_se(mean + weights * (slopes - mean) / weights.mean(), families)
     assert error is not None  # there are two families
-    quantile = float(special.stdtrit(groups - 1, 0.5 + INTERVAL_LEVEL / 2))
+    quantile = float(scipy.special.stdtrit(groups - 1, 0.5 + INTERVAL_LEVEL / 2))
     unseen = best_upper(n=n, families=groups, alpha=(1 - INTERVAL_LEVEL) / 2) / (versions - 1)
     error = max(error, unseen / quantile)
     return Slope(
@@ -132,7 +131,7 @@ def item_slope(y: ArrayLike, families: Sequence[Hashable]) -> Slope:
         ci_low=mean - quantile * error,
         ci_high=mean + quantile * error,
         statistic=mean / error,
-        p_value=float(2 * special.stdtr(groups - 1, -abs(mean) / error)),
+        p_value=float(2 * scipy.special.stdtr(groups - 1, -abs(mean) / error)),
         method=f"slope of {n} items in {groups} families, t({groups - 1})",
     )
 
@@ -154,7 +153,7 @@ def version_slope(levels: Sequence[float] | Floats) -> Slope:
     if v < 3:
         raise ValueError(f"{v} versions: a line through fewer than 3 leaves nothing to judge it by")
     fit = scipy.stats.linregress(np.arange(v, dtype=np.float64), np.asarray(levels, dtype=np.float64))
-    half = float(special.stdtrit(v - 2, 0.5 + INTERVAL_LEVEL / 2)) * float(fit.stderr)
+    half = float(scipy.special.stdtrit(v - 2, 0.5 + INTERVAL_LEVEL / 2)) * float(fit.stderr)
     value = float(fit.slope)
     p_value = float(fit.pvalue) if value != 0 else 1.0
     return Slope(
@@ -229,8 +228,8 @@ def scores(levels: Sequence[float], *, resolution: float = 0.0) -> Floats:
         before = x[: n - 1]
         off = float(x[n - 1] - before.mean())
         t = abs(off) / max(float(before.std(ddof=1)), resolution, _NOTHING) * math.sqrt((n - 1) / n)
-        tail = max(float(special.stdtr(n - 2, -t)), 1e-300)
-        found[n - 1] = math.copysign(min(-float(special.ndtri(tail)), most), off)
+        tail = max(float(scipy.special.stdtr(n - 2, -t)), 1e-300)
+        found[n - 1] = math.copysign(min(-float(scipy.special.ndtri(tail)), most), off)
     return found
 
 
@@ -344,7 +343,7 @@ def step(
         raise ValueError(f"{n} and {m} nights: their spread takes at least three in all")
     spread = math.sqrt(sum(float(np.sum((side - side.mean()) ** 2)) for side in sides) / df)
     error = max(spread, resolution, _NOTHING) * math.sqrt(1 / n + 1 / m)
-    half = float(special.stdtrit(df, 0.5 + INTERVAL_LEVEL / 2)) * error
+    half = float(scipy.special.stdtrit(df, 0.5 + INTERVAL_LEVEL / 2)) * error
     t = value / error
     return Split(
         at=offset + n,
@@ -352,7 +351,7 @@ def step(
         ci_low=value - half,
         ci_high=value + half,
         statistic=t,
-        p_value=min(1.0, places * 2 * float(special.stdtr(df, -abs(t)))),
+        p_value=min(1.0, places * 2 * float(scipy.special.stdtr(df, -abs(t)))),
         places=places,
     )
 

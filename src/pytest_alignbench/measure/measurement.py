@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
-from inspect_ai.model import Model
+from inspect_ai.model import Model, get_model_info
 
 from pytest_alignbench.journal import Journal, Kept
 from pytest_alignbench.measure.desk import Desk
@@ -141,6 +141,9 @@ class Measurement:
 
         def client(name: str) -> Model:
             if name not in made:
+                get_model_info(
+                    name
+                )  # Inspect needs it for a call, and reads it from YAML: not while others wait for that
                 made[name] = model = self._models(name)
                 self._desk.subject(name).guard(model)
                 remembering(model)

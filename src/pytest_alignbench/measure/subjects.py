@@ -41,8 +41,11 @@ class RefusedError(MeasurementError):
         self.failed = failed
 
 
-_REFUSED_WITHIN = 1.0
+_REFUSED_WITHIN = 0.5
 """Seconds: providers look at the key before they do anything else. Whoever takes longer is at work on a reply."""
+_APART = 0.005
+"""Seconds between two calls that waited for the first: about what a client computes for each. Calls that set out together
+come back together where replies take equally long, and then each waits for all the others, again and again."""
 
 
 class Herald:
@@ -85,6 +88,8 @@ class Subject:
     fatal: Failed | None = None
     _first: asyncio.Event | None = None
     """Set when the first call has come back, or is long enough under way."""
+    _held: int = 0
+    """Calls that waited for it."""
 
     def guard(self, model: Model) -> None:
         """From here on every call of `model` takes its turn, and is not made when it could not succeed."""
@@ -115,7 +120,11 @@ class Subject:
     async def _turn(self) -> asyncio.Event | None:
         """Waits for the first call. Gives the event to set to whoever is to make it."""
         if self._first is not None:
-            await self._first.wait()
+            if not self._first.is_set():
+                self._held += 1
+                place = self._held
+                await self._first.wait()
+                await asyncio.sleep(place * _APART)
             return None
         self._first = first = asyncio.Event()
         timer = asyncio.get_running_loop().call_later(_REFUSED_WITHIN, first.set)
