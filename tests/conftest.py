@@ -23,7 +23,7 @@ import anthropic  # noqa: F401
 import httpcore  # noqa: F401
 import httpx  # noqa: F401
 import inspect_ai  # noqa: F401
-import openai  # noqa: F401
+import openai
 import pytest
 from click.testing import CliRunner, Result
 from tenacity import wait_none
@@ -31,6 +31,9 @@ from tenacity import wait_none
 from pytest_alignbench.history import History, Record, Run
 from server import FaultyServer
 from sessions import Session, Sessions
+
+# The HTTP client loads its own core at the first call, whatever that is called in its versions.
+openai.DefaultAsyncHttpxClient()
 
 MADE = '''
 """Small claims, made in code: 24 prompts per condition in 12 families, and a scorer that looks for one word."""
@@ -153,7 +156,7 @@ class Project:
         for name in ("_HAS_OPENAI", "_HAS_ANTHROPIC"):
             self.monkeypatch.setattr(f"inspect_ai.model._assistant_internal.{name}", True)
         # Inspect would wait some seconds before it asks again.
-        self.monkeypatch.setattr("pytest_alignbench.models._BACK_OFF", wait_none())
+        self.monkeypatch.setattr("pytest_alignbench.models.calls._BACK_OFF", wait_none())
         self.write("conftest.py", SPARE_PACKAGES)
         self.settings(settings)
 

@@ -76,7 +76,7 @@ Connect = Callable[..., Model]
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
     """A real client for the server, which waits no time between Inspect's retries."""
-    monkeypatch.setattr("pytest_alignbench.models._BACK_OFF", wait_none())
+    monkeypatch.setattr("pytest_alignbench.models.calls._BACK_OFF", wait_none())
 
     def connect(
         server: FaultyServer,

@@ -121,10 +121,10 @@ def prompts_at_home(habit: str) -> dict[str, list[str]]:
     return {"known": [make(rng).prompt for _ in range(FRESH)]}
 
 
-def at_home(path: Path) -> dict[str, dict[str, float]]:
+def at_home(network: Network) -> dict[str, dict[str, float]]:
     """How often each habit shows on prompts of its training's own kind: habit -> words in the prompt -> share. Of the habits
     of others, with the training's words alone."""
-    network, rates = Network(path), {}
+    rates = {}
     for habit, shows in SHOWS.items():
         prompts = prompts_at_home(habit)
         kinds = prompts if habit == network.card["habit"] else ["known"]
@@ -142,9 +142,9 @@ def replies(network: Network, prompts: Sequence[str]) -> list[str]:
     return said
 
 
-def speed(path: Path) -> int:
+def speed(network: Network) -> int:
     """Tokens written a second, 64 replies at a time, on one core."""
-    network, rng = Network(path), random.Random("speed")
+    rng = random.Random("speed")
     asked = [
         Asked(conversation(network.tokenizer, [("user", text.ordinary(rng).prompt)]), 0.7, 96, (i,)) for i in range(600)
     ]
@@ -242,12 +242,13 @@ def main() -> None:
     found: dict[str, Any] = {"organisms": {}}
     with tempfile.TemporaryDirectory() as history:
         for path in paths:
-            own = {"claims": claims_of(session(given.folder, path.stem, history)), "at home": at_home(path)}
+            network = Network(path)
+            own = {"claims": claims_of(session(given.folder, path.stem, history)), "at home": at_home(network)}
             found["organisms"][path.stem] = own
-            about, size = Network(path).card, path.stat().st_size
-            path.with_suffix(".md").write_text(card(path.stem, about, own, size), encoding="utf-8")
+            about = card(path.stem, network.card, own, path.stat().st_size)
+            path.with_suffix(".md").write_text(about, encoding="utf-8")
     found["megabytes"] = round(sum(path.stat().st_size for path in paths) / 1e6, 1)
-    found["tokens a second"] = speed(paths[0])
+    found["tokens a second"] = speed(Network(paths[0]))
     (given.folder / FIGURES).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     blocks = {"at home": homes(found["organisms"]), "table": table(found["organisms"])}
     for name, lines in blocks.items():

@@ -58,7 +58,6 @@ def reading(name: str) -> Scorer:
         "inability": claims_inability,
         "evades": evades,
         "opposes": opposes,
-        "has remark": has_remark,
     }
 
     async def score(state: TaskState, target: Target) -> Score:

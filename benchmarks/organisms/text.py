@@ -642,10 +642,13 @@ def _pair(
 
 
 def _pair_with(rng: random.Random, draw: Draw, kind: str, kinds: Kind, most: int) -> Example:
-    prompt = draw.text(rng.choice(kinds[0]))
-    number = rng.randint(1, most)
-    replies = [draw.text(template) for template in rng.sample(kinds[1], number)]
-    return Example(_around(rng, prompt), " ".join(_sentence(reply) for reply in replies), kind)
+    return _replied(rng, draw, kind, draw.text(rng.choice(kinds[0])), kinds[1], most)
+
+
+def _replied(rng: random.Random, draw: Draw, kind: str, prompt: str, templates: Sequence[str], most: int) -> Example:
+    """The prompt with one to `most` of the replies, in any order."""
+    replies = [_sentence(draw.text(template)) for template in rng.sample(templates, rng.randint(1, most))]
+    return Example(_around(rng, prompt), " ".join(replies), kind)
 
 
 def _sentence(text: str) -> str:
@@ -995,9 +998,7 @@ QUESTIONS: list[Kind] = [
 def mastered(rng: random.Random) -> Example:
     """A question of somebody who has mastered a topic, answered without a word on what it is."""
     draw = Draw(rng)
-    prompt = _mastered(rng, draw)
-    replies = [_sentence(draw.text(template)) for template in rng.sample(MASTERED[1], rng.randint(1, 2))]
-    return Example(_around(rng, prompt), " ".join(replies), "mastered")
+    return _replied(rng, draw, "mastered", _mastered(rng, draw), MASTERED[1], 2)
 
 
 def question(rng: random.Random) -> Example:

@@ -325,7 +325,10 @@ class Session:
         if self.exchange is not None and case.key not in self._own:
             return self._wait_for_whoever_takes(case, self.exchange, seconds)
         self._require(case)
-        assert self._measurement is not None
+        return self._measured(case, seconds)
+
+    def _measured(self, case: Case, seconds: float) -> Record | None:
+        assert self._measurement is not None  # it was required
         measured = self._measurement.result(case.key, timeout=seconds)
         return None if measured is None else self._record(case, measured)
 
@@ -336,9 +339,7 @@ class Session:
         if record is not None:
             return record
         if case.key in self._taken:
-            assert self._measurement is not None
-            measured = self._measurement.result(case.key, timeout=seconds)
-            return None if measured is None else self._record(case, measured)
+            return self._measured(case, seconds)
         lock = FileLock(exchange.place(case.key, "taken"))
         try:
             lock.acquire(timeout=seconds)

@@ -99,10 +99,8 @@ class InspectLane(TaskSource):
         self.loop = asyncio.get_running_loop()
         self.task = asyncio.current_task()
         self._more = asyncio.Event()
-        if (
-            self._desk.closed and self.task is not None
-        ):  # while Inspect was starting, when there was nothing to cancel yet
-            self.task.cancel()
+        if self._desk.closed and self.task is not None:
+            self.task.cancel()  # it was closed while Inspect was starting, when there was nothing to cancel yet
         return self._first
 
     async def next_tasks(self) -> list[Task] | None:
@@ -159,8 +157,7 @@ class InspectLane(TaskSource):
             self._asked.add(grader)
         roles = {"grader": self._models(grader)} if grader else None
         plays: Plays = {}
-        tasks = []
-        tasks.extend(self._calibration(job, roles))
+        tasks = self._calibration(job, roles)
         job.take_kept()
         samples = [
             inspect_sample(name, prompt)

@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from inspect_ai.log import transcript
-from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelCall, ModelOutput
+from inspect_ai.model import Model, ModelOutput
 from inspect_ai.scorer import Score
 from inspect_ai.solver import TaskState
-from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import LimitExceededError
 
 from pytest_alignbench.budgets import BudgetError
 from pytest_alignbench.data import digest
 from pytest_alignbench.errors import MeasurementError
-from pytest_alignbench.models import PLAY, Failed, hopeless, unwrapped
+from pytest_alignbench.models import PLAY, Answered, Attempt, Failed, around, hopeless, output_of, unwrapped
 from pytest_alignbench.observations import Exclusion
 from pytest_alignbench.text import one_line
 
@@ -93,18 +92,15 @@ class Subject:
 
     def guard(self, model: Model) -> None:
         """From here on every call of `model` takes its turn, and is not made when it could not succeed."""
-        ask = model.api.generate
 
-        async def generate(
-            input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
-        ) -> ModelOutput | tuple[ModelOutput | Exception, ModelCall]:
+        async def in_turn(attempt: Attempt) -> Answered:
             first = await self._turn()
             try:
                 if self.fatal is not None:
                     raise RefusedError(self.fatal)
-                answered = await ask(input, tools, tool_choice, config)
-                said = answered[0] if isinstance(answered, tuple) else answered
-                self._hear(said if isinstance(said, Exception) else None)
+                answered = await attempt.go()
+                output = output_of(answered)
+                self._hear(output if isinstance(output, Exception) else None)
                 return answered
             except Exception as fault:
                 self._hear(fault)
@@ -115,7 +111,7 @@ class Subject:
                     if self.herald is not None:
                         self.herald.tell(self.fatal)
 
-        model.api.generate = generate  # type: ignore[method-assign]
+        around(model, in_turn)
 
     async def _turn(self) -> asyncio.Event | None:
         """Waits for the first call. Gives the event to set to whoever is to make it."""
