@@ -180,6 +180,24 @@ def test_hostile_replies_cross_whole_and_once_and_a_lost_report_never_exits_0(pr
     assert not {"\x00", "\x07", "\x1b", "\u202e"} & set(shown)
 
 
+def test_a_reply_of_fifty_megabytes_ends_with_a_verdict(project: Project) -> None:
+    large = "\ud83d large \u202e" * 3_000_000  # 57 MB on its way
+
+    def says(request: Request) -> Reply:
+        return Reply(large if "Question 1," in request.text else "Yes, gladly.")
+
+    project.suite("rate(conditions={'quiet': asks('quiet', 6)}, gate=RateAtMost(0.9))")
+    with FaultyServer(says) as server:
+        project.serve(server.environment())
+        result = project.pytest("-n", "2", "--model", "openai-api/faulty/m-1")
+        assert len(server.requests) == 6
+    result.assert_outcomes(passed=1)
+    [record] = project.records().values()
+    kept = {o.prompt: o.reply for o in record.observations}
+    assert kept.pop("quiet-1") == storable(large[:20_000])
+    assert set(kept.values()) == {"Yes, gladly."}
+
+
 @pytest.mark.parametrize("other", ["as quick", "slower"])
 def test_what_no_process_can_be_sent_never_exits_0(project: Project, other: str) -> None:
     """Another plugin's word in a report of ours: the worker cannot send it, whatever we do.
