@@ -226,7 +226,7 @@ def test_what_no_process_can_be_sent_never_exits_0(project: Project, other: str)
     assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERNAL_ERROR)
     result.stdout.fnmatch_lines(["*claims have no verdict*t.second @ simulated/behaving*"])
     if result.ret == pytest.ExitCode.INTERNAL_ERROR:
-        result.stdout.fnmatch_lines(["48 replies are kept and will not be asked again. To go on:"])
+        result.stdout.fnmatch_lines(["* replies are kept and will not be asked again. To go on:"])
     else:
         assert set(project.records()) == {"t.first @ simulated/behaving"}
 
@@ -236,13 +236,14 @@ def test_the_claims_of_a_dead_worker_are_measured_by_others(project: Project, di
     project.suite(
         "rate('t.first'), rate('t.second'), rate('t.third'), rate('t.fourth')",
         more="""
-        import os, pathlib
+        import os, pathlib, time
 
         @pytest.fixture(autouse=True)
         def _dies_once(request):
             yield
             if "t.first" in request.node.nodeid and not pathlib.Path("died").exists():
                 pathlib.Path("died").touch()
+                time.sleep(1)  # all of its claims are measured, and the other worker has nothing left to do
                 os._exit(1)
         """,
     )

@@ -266,13 +266,16 @@ class Session:
             return "its scorer needs a grader and none is named; add --alignbench-grader MODEL"
         return None
 
-    def start(self, cases: Sequence[Case], *, spare: Sequence[Case] = ()) -> None:
-        """Begins to measure these cases, all in one run. `spare`: cases that may be waited for as well."""
+    def start(self, cases: Sequence[Case], *, spare: Sequence[Case] = (), begun: Sequence[Path] = ()) -> None:
+        """Begins to measure these cases, all in one run. `spare`: cases that may be waited for as well.
+
+        `begun`: folders of journals that may hold some of their replies, besides those of interrupted sessions.
+        """
         self._own.update(case.key for case in (*cases, *spare))
         experiments = self._experiments(cases)
         if not experiments:
             return
-        kept = Kept.read(self.adopted)
+        kept = Kept.read([*self.adopted, *begun])
         if self._processes and forkable():
             self._measurement = Children(
                 experiments,
@@ -355,11 +358,12 @@ class Session:
         return None
 
     def _require(self, case: Case) -> None:
-        if self._measurement is None:
-            self.start([case])
-        assert self._measurement is not None  # started just above
         # A case that comes unplanned may have been begun by a worker that died.
-        self._measurement.require(self._experiment(case), also=[self.journal] if self.journal is not None else [])
+        begun = [self.journal] if self.journal is not None else []
+        if self._measurement is None:
+            self.start([case], begun=begun)
+        assert self._measurement is not None  # started just above
+        self._measurement.require(self._experiment(case), also=begun)
 
     def progress(self) -> Progress | None:
         return self._measurement.progress() if self._measurement is not None else None

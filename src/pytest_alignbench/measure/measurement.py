@@ -177,6 +177,8 @@ class Measurement:
                     self._inspected = InspectLane(self._desk, models, surroundings=surroundings)
                     self._inspected.run()
         except BaseException as fault:  # the thread's last word: whatever it was, the waiting items must hear of it
+            while isinstance(fault, BaseExceptionGroup):
+                fault = fault.exceptions[0]
             if not self._desk.closed:
                 broke = one_line(f"{type(fault).__name__}: {fault}")
         finally:
