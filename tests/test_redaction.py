@@ -8,6 +8,8 @@ import html
 import json
 import os
 import re
+import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,6 +221,30 @@ def test_a_value_is_known_to_the_end_of_the_process(nothing_known: None, monkeyp
     monkeypatch.delenv("SOME_API_KEY")
     learn_environment()
     assert KEY not in redacted(KEY)
+
+
+def test_a_variable_that_goes_meanwhile_is_no_error(nothing_known: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest sets and takes away `PYTEST_CURRENT_TEST` around each phase, while another thread makes its clients."""
+    monkeypatch.setenv("SOME_API_KEY", "sk-some-value")
+    over = threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            os.environ["FLEETING"] = "here"
+            os.environ.pop("FLEETING", None)
+
+    often = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for _ in range(2000):
+            learn_environment()
+    finally:
+        over.set()
+        changing.join()
+        sys.setswitchinterval(often)
+    assert redacted("sk-some-value") == "[redacted SOME_API_KEY]"
 
 
 def test_several_keys_in_one_variable(nothing_known: None) -> None:

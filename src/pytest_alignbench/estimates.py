@@ -64,6 +64,11 @@ _SMALLEST_P = 1e-12
 _LARGEST_ALPHA = 0.499
 
 
+def load() -> None:
+    """Loads what the first statistic would load: for processes in which something else is imported meanwhile."""
+    import scipy.special  # noqa: F401
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """A rate or a difference of rates, with what it rests on. JSON primitives only; nothing is ever NaN."""

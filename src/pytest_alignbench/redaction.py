@@ -107,7 +107,9 @@ def learn_environment() -> None:
     """All of the environment, as it is now."""
     global _learnt
     _learnt = True
-    learn_named(os.environ)
+    # pytest takes a variable away at each test's end, in another thread than the one that measures.
+    now = ((name, os.environ.get(name)) for name in list(os.environ))
+    learn_named({name: value for name, value in now if value is not None})
 
 
 def redacted(text: str) -> str:
@@ -190,7 +192,7 @@ def _unmasked(text: str) -> str:
     for mask in _MASK.finditer(text):
         start, stop = mask.span()
         before, after = text[max(at, start - _SEEN) : start], text[stop : stop + _SEEN]
-        for value, shown in _values.items():
+        for value, shown in list(_values.items()):
             if value[:2] not in before and value[-_TAIL:] not in after:
                 continue  # most masks by far are somebody's three dots
             head = next((k for k in range(len(value) - 1, 1, -1) if before.endswith(value[:k])), 0)

@@ -20,6 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from inspect_ai.model import Model, get_model_info
 
+from pytest_alignbench import estimates
 from pytest_alignbench.baselines import Baselines
 from pytest_alignbench.budgets import Budget, Purse
 from pytest_alignbench.claims import Claim, Condition, InspectTask
@@ -287,9 +288,18 @@ class Session:
                 kept=kept,
             )
         else:
+            self._load(experiments)
             journal = Journal(self.journal, self.process) if self.journal is not None else None
             self._measurement = Measurement(experiments, self.instrument, self._metered, journal=journal, kept=kept)
         self._measurement.start()
+
+    def _load(self, experiments: Sequence[Experiment]) -> None:
+        """Imports all that measuring and judging need: two threads that import at once see what is only half there."""
+        estimates.load()
+        asked = {experiment.model for experiment in experiments}
+        for name in asked | ({self.grader} if self.grader is not None else set()):
+            with suppress(ModelError):  # the run will say so
+                self._model(name)
 
     def _experiments(self, cases: Sequence[Case]) -> list[Experiment]:
         fit = [case for case in cases if case.asked is not None and self.unfit(case) is None]

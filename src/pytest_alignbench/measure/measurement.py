@@ -141,10 +141,8 @@ class Measurement:
 
         def client(name: str) -> Model:
             if name not in made:
-                get_model_info(
-                    name
-                )  # Inspect needs it for a call, and reads it from YAML: not while others wait for that
                 made[name] = model = self._models(name)
+                get_model_info(model)  # a call needs it, and reads it from YAML: not when its turn has come
                 self._desk.subject(name).guard(model)
                 remembering(model)
                 frameless(model)
