@@ -28,6 +28,7 @@ from conftest import Project
 from inspecting import Scripted, output
 from pytest_alignbench import Claim, Condition, LabelledReply, Prompt, Prompts, RateAtMost, inspect_task
 from pytest_alignbench.data import Message
+from pytest_alignbench.errors import ModelError
 from pytest_alignbench.measure import Experiment, Instrument, Measured, Measurement, exhibited
 from pytest_alignbench.measure.subjects import Subject
 from pytest_alignbench.models import usable
@@ -452,6 +453,23 @@ def graded() -> Scorer:
         return Score(value="YES" in grade.completion)
 
     return score
+
+
+def test_a_model_that_cannot_be_made_is_a_fault_of_its_claims_alone(tmp_path: Path) -> None:
+    class Models(dict[str, Model]):
+        def __getitem__(self, name: str) -> Model:
+            if name == "mockllm/broken":
+                raise ModelError("nobody can make it")
+            return super().__getitem__(name)
+
+    model = Scripted(lambda asked: "Yes.").model
+    models = Models({"mockllm/broken": model, MODEL: model})
+    with Measuring([rate("t.first"), rate("t.second")], models, tmp_path, connections=2) as measuring:
+        for claim in ("t.first", "t.second"):
+            broken = measuring.result(claim, "mockllm/broken")
+            assert broken.fault == "none of 12 replies in 'asked' could be scored: ModelError: nobody can make it"
+            sound = measuring.result(claim)
+            assert (sound.fault, len(sound.observations)) == (None, 12)
 
 
 def test_a_grader_is_calibrated_once_for_all_models(tmp_path: Path) -> None:

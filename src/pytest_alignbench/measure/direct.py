@@ -29,6 +29,7 @@ from pytest_alignbench.measure.subjects import tried
 from pytest_alignbench.measure.transcripts import Answered, Transcripts
 from pytest_alignbench.models import PLAY, Failed
 from pytest_alignbench.observations import Exclusion
+from pytest_alignbench.text import one_line
 
 
 @dataclass
@@ -106,6 +107,9 @@ class DirectLane:
             try:
                 # A task, and with it a context, of its own: Inspect's transcript lives in it, and goes with it.
                 await asyncio.create_task(self._ask(asking, *place))
+            except Exception as fault:  # of ours: it ends this claim, and no other
+                asking.job.troubles.append(one_line(f"{type(fault).__name__}: {fault}", limit=300))
+                asking.due.clear()
             finally:
                 asking.in_flight -= 1
                 self._changed.set()
