@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from inspect_ai.model import Model, get_model
@@ -31,9 +34,7 @@ def usable(name: str) -> Model:
         organisms.check(kind)
     own: dict[str, Any] = {"max_retries": 0} if provider in _OWN_RETRIES else {}
     try:
-        with warnings.catch_warnings():
-            # The first look-up imports every package that offers something to Inspect, whoever wrote it.
-            warnings.simplefilter("ignore")
+        with _quiet():
             found = get_model(name, memoize=False, **own)
     except Exception as fault:
         said = re.sub(r"\[/?[a-z]+\]", "", str(fault)).removeprefix("ERROR: ")  # Inspect marks them up for the terminal
@@ -44,3 +45,14 @@ def usable(name: str) -> Model:
         guard(model)
     count_calls(model)
     return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The first look-up imports every package that offers something to Inspect, whoever wrote it, and many warn."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # filters are the whole process's, and pytest changes them around each test
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
