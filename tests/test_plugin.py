@@ -233,8 +233,9 @@ def test_the_garbage_collector_is_left_as_it_was(project: Project) -> None:
         more="""
         import gc
 
-        def test_seldom():
+        def test_as_ever():
             assert gc.get_freeze_count() > 0
+            assert gc.get_threshold()[0] < 100_000
         """,
     )
     gc.unfreeze()

@@ -91,6 +91,8 @@ class _State:
     ticker: Ticker | None = None
     said: float = 0.0
     """When progress was last told."""
+    thresholds: tuple[int, int, int] = field(default_factory=gc.get_threshold)
+    """Of the garbage collector, as they were."""
 
     @property
     def missing(self) -> list[str]:
@@ -257,7 +259,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _collect_garbage_seldom(config: pytest.Config) -> None:
     """Until all is imported: what Inspect and the clients make is kept, and to look for garbage in it takes .4 s."""
-    thresholds = gc.get_threshold()
+    thresholds = config.stash[_STATE].thresholds
     gc.set_threshold(100_000, 50, 100)
 
     def as_before() -> None:
@@ -585,6 +587,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         item.nodeid for item in session.items if any(item.iter_markers("skip")) or any(item.iter_markers("skipif"))
     }
     gc.freeze()  # what is there by now stays; and a child that is forked shares it as long as nobody walks over it
+    gc.set_threshold(*state.thresholds)
     ours.start(
         [case for nodeid, case in mine if nodeid not in doubtful],
         spare=[case for nodeid, case in mine if nodeid in doubtful],
