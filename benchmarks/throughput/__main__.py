@@ -40,7 +40,13 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--install", action="store_true", help="install there what the ways need, ours too")
     parser.add_argument("--repeats", type=int, default=3, help="medians of so many rounds (default: 3)")
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for one way in one round (default: 300)")
-    parser.add_argument("--targets", action="store_true", help="the five scenarios that we promise something of")
+    parser.add_argument(
+        "--targets",
+        nargs="*",
+        type=int,
+        metavar="N",
+        help="the five scenarios that we promise something of, or the Nth",
+    )
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--quick", action="store_true", help="40 calls, one round, ours and a bare client")
     return parser
@@ -50,11 +56,12 @@ def scenarios(asked: argparse.Namespace) -> Sequence[Scenario]:
     if asked.quick:
         load, ways = Load(claims=2, prompts=20, connections=10), asked.ways or ("ours", "aiohttp")
         return [Scenario(title="Does it run?", load=load, terms=Terms(latency=0.05, slots=10), ways=tuple(ways))]
-    if asked.targets:
+    if asked.targets is not None:
         chosen = set(asked.ways or WAYS)
         return [
             Scenario(**{**vars(target), "ways": tuple(name for name in target.ways if name in chosen)})
-            for target in TARGETS
+            for number, target in enumerate(TARGETS, start=1)
+            if number in (asked.targets or range(1, len(TARGETS) + 1))
         ]
     load = Load(claims=asked.claims, prompts=asked.prompts, connections=asked.connections)
     terms = Terms(

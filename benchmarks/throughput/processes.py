@@ -15,7 +15,9 @@ from pathlib import Path
 import psutil
 
 _EVERY = 0.2
-"""Seconds between two looks at the tree's memory. Each look costs some milliseconds of one core."""
+"""Seconds between two looks at the tree's memory, at least."""
+_SHARE = 0.01
+"""Of one core, for looking: to sum up what processes share takes long where they are large, and they stand still meanwhile."""
 _KEPT_LINES = 60
 
 
@@ -57,11 +59,13 @@ def cost(command: Sequence[str], *, folder: Path, env: Mapping[str, str], limit:
     memory, cpu = 0, 0.0
     try:
         while waiter.is_alive():
+            looked = time.monotonic()
             now_memory, now_cpu = _tree(process.pid)
             memory, cpu = max(memory, now_memory), max(cpu, now_cpu)
-            if time.monotonic() - started > limit:
+            now = time.monotonic()
+            if now - started > limit:
                 os.killpg(process.pid, signal.SIGKILL)
-            waiter.join(_EVERY)
+            waiter.join(min(max(_EVERY, (now - looked) / _SHARE), limit))
     except BaseException:
         # Ctrl-C reaches this process only: the command has a group of its own.
         os.killpg(process.pid, signal.SIGKILL)
