@@ -121,15 +121,15 @@ def test_faults_arrive_as_what_they_are() -> None:
 
 
 def test_the_cost_of_a_command_counts_its_children(tmp_path: Path) -> None:
-    busy = "import time; x = bytearray(80_000_000); t = time.process_time()\nwhile time.process_time() - t < 0.5: pass"
+    busy = "import time; x = bytearray(80_000_000); t = time.process_time()\nwhile time.process_time() - t < 1: pass"
     (tmp_path / "busy.py").write_text(busy)
     (tmp_path / "parent.py").write_text(
         "import subprocess, sys; print('begun', flush=True); subprocess.run([sys.executable, 'busy.py'])"
     )
     spent = cost([sys.executable, "parent.py"], folder=tmp_path, env={}, limit=60, mark="begun")
     assert spent.code == 0
-    assert spent.cpu >= 0.5
-    assert spent.wall >= 0.5
+    assert spent.cpu >= 1
+    assert spent.wall >= 1
     assert spent.memory > 80_000_000
     assert spent.line is not None
     assert spent.line < spent.wall

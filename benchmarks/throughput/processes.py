@@ -16,7 +16,7 @@ import psutil
 
 _EVERY = 0.2
 """Seconds between two looks at the tree's memory, at least."""
-_SHARE = 0.01
+_SHARE = 0.02
 """Of one core, for looking: to sum up what processes share takes long where they are large, and they stand still meanwhile."""
 _KEPT_LINES = 60
 
