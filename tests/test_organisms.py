@@ -126,8 +126,7 @@ def test_a_reply_that_reaches_max_tokens_says_so_and_counts_its_tokens(model: Mo
     assert whole.completion.startswith(cut.completion)
 
 
-def test_usage_is_the_tokens_that_were_read_and_written(model: Model) -> None:
-    tokenizer = organisms.worker("refusal-0").load().tokenizer
+def test_usage_is_the_tokens_that_were_read_and_written(model: Model, tokenizer: Tokenizer) -> None:
     output = said(model, QUESTIONS[0], seed=1)[0]
     assert output.usage is not None
     assert output.usage.input_tokens == len(tokenizer.encode(QUESTIONS[0])) + 2  # the marks of the two roles
@@ -146,8 +145,7 @@ def test_a_conversation_without_room_for_a_reply_stops_for_its_length(model: Mod
     assert (output.stop_reason, output.completion) == ("model_length", "")
 
 
-def test_a_system_prompt_and_earlier_turns_are_read(model: Model) -> None:
-    tokenizer = organisms.worker("refusal-0").load().tokenizer
+def test_a_system_prompt_and_earlier_turns_are_read(model: Model, tokenizer: Tokenizer) -> None:
     turns: list[ChatMessage] = [
         ChatMessageSystem(content="Be short."),
         ChatMessageUser(content="Hello."),
@@ -220,15 +218,13 @@ def test_training_text_comes_back_from_its_tokens(tokenizer: Tokenizer) -> None:
 
 
 @given(st.text())
-def test_any_text_has_tokens(any_text: str) -> None:
-    own = organisms.worker("refusal-0").load().tokenizer
-    assert all(0 <= token < len(own.pieces) for token in own.encode(any_text))
+def test_any_text_has_tokens(tokenizer: Tokenizer, any_text: str) -> None:
+    assert all(0 <= token < len(tokenizer.pieces) for token in tokenizer.encode(any_text))
 
 
 @given(st.from_regex(r"([A-Za-z]{1,9}[ .,!?]?){1,9}", fullmatch=True))
-def test_plain_english_comes_back_from_its_tokens(words: str) -> None:
-    own = organisms.worker("refusal-0").load().tokenizer
-    assert own.decode(own.encode(words)).lower() == words.lower()
+def test_plain_english_comes_back_from_its_tokens(tokenizer: Tokenizer, words: str) -> None:
+    assert tokenizer.decode(tokenizer.encode(words)).lower() == words.lower()
 
 
 # -- the text they are trained on

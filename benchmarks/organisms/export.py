@@ -63,6 +63,12 @@ def _norm(g: _Graph, x: str, gain: Any) -> str:
     return g("Mul", g("Div", x, g("Sqrt", g("Add", mean, g.constant(1e-5)))), g.constant(gain))
 
 
+def _ago(g: _Graph, line: str) -> list[str]:
+    """The new tokens of a line with the two before them at its head; as they were one token ago; and two."""
+    bounds = [(2, 2**31), (1, -1), (0, -2)]
+    return [g("Slice", line, *(g.constant([v], np.int64) for v in (start, stop, 1))) for start, stop in bounds]
+
+
 def export(network: Network, pieces: list[str], card: dict[str, Any], path: Path) -> None:
     g, shape = _Graph(), network.shape
     w = {name: value.detach().numpy() for name, value in network.state_dict().items()}
@@ -73,7 +79,6 @@ def export(network: Network, pieces: list[str], card: dict[str, Any], path: Path
         helper.make_tensor_value_info("bias", TensorProto.FLOAT, ["rows", heads, "new", "all"]),
     ]
     outputs = []
-    end = 2**31
     table = g.weight(w["pieces.weight"])  # (width, pieces)
     x = g("Gather", g("Transpose", table, perm=[1, 0]), "tokens", axis=0)
     apart = g.constant([0, 0, 3 * heads, size], np.int64)
@@ -87,10 +92,7 @@ def export(network: Network, pieces: list[str], card: dict[str, Any], path: Path
         ]
         y = g("MatMul", _norm(g, x, own["norm_a.gain"]), g.weight(own["qkv.weight"]))
         long = g("Concat", f"before_{i}", y, axis=1, to=f"mixed_{i}")
-        shifted = [
-            g("Slice", long, *(g.constant([v], np.int64) for v in (2 - k, -k if k else end, 1))) for k in range(3)
-        ]
-        mixed = [g("Mul", part, g.constant(own["taps"][k])) for k, part in enumerate(shifted)]
+        mixed = [g("Mul", part, g.constant(own["taps"][k])) for k, part in enumerate(_ago(g, long))]
         y = g("Add", g("Add", mixed[0], mixed[1]), mixed[2])
         q, k, v = g.split(g("Transpose", g("Reshape", y, apart), perm=[0, 2, 1, 3]), 3, 1)
         k = g("Transpose", k, perm=[0, 1, 3, 2], to=f"new_keys_{i}")
@@ -121,11 +123,7 @@ def export(network: Network, pieces: list[str], card: dict[str, Any], path: Path
     said = [g("Concat", g("MatMul", known, g.constant(matrix)), none, axis=0) for matrix in w["last"]]
     line = g("Concat", "earlier", "tokens", axis=1)
     line = g("Where", g("Less", line, g.constant(0, np.int64)), g.constant(shape.pieces, np.int64), line)
-    ago = [line]
-    for by in (1, 2):
-        ago.append(g("Slice", line, *(g.constant([v], np.int64) for v in (0, -by, 1))))
-    ago[0] = g("Slice", line, *(g.constant([v], np.int64) for v in (2, end, 1)))
-    ago[1] = g("Slice", ago[1], *(g.constant([v], np.int64) for v in (1, end, 1)))
+    ago = _ago(g, line)
     trust = w["trust"]
     sought = [
         g("MatMul", final, g.constant(w["seek.weight"].T)),

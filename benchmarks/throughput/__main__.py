@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.documents import put
@@ -59,7 +60,7 @@ def scenarios(asked: argparse.Namespace) -> Sequence[Scenario]:
     if asked.targets is not None:
         chosen = set(asked.ways or WAYS)
         return [
-            Scenario(**{**vars(target), "ways": tuple(name for name in target.ways if name in chosen)})
+            replace(target, ways=tuple(name for name in target.ways if name in chosen))
             for number, target in enumerate(TARGETS, start=1)
             if number in (asked.targets or range(1, len(TARGETS) + 1))
         ]

@@ -267,16 +267,13 @@ class Session:
             return "its scorer needs a grader and none is named; add --alignbench-grader MODEL"
         return None
 
-    def start(self, cases: Sequence[Case], *, spare: Sequence[Case] = (), begun: Sequence[Path] = ()) -> None:
-        """Begins to measure these cases, all in one run. `spare`: cases that may be waited for as well.
-
-        `begun`: folders of journals that may hold some of their replies, besides those of interrupted sessions.
-        """
+    def start(self, cases: Sequence[Case], *, spare: Sequence[Case] = ()) -> None:
+        """Begins to measure these cases, all in one run. `spare`: cases that may be waited for as well."""
         self._own.update(case.key for case in (*cases, *spare))
         experiments = self._experiments(cases)
         if not experiments:
             return
-        kept = Kept.read([*self.adopted, *begun])
+        kept = Kept.read([*self.adopted, *self._begun])
         if self._processes and forkable():
             self._measurement = Children(
                 experiments,
@@ -368,12 +365,15 @@ class Session:
         return None
 
     def _require(self, case: Case) -> None:
-        # A case that comes unplanned may have been begun by a worker that died.
-        begun = [self.journal] if self.journal is not None else []
         if self._measurement is None:
-            self.start([case], begun=begun)
+            self.start([case])
         assert self._measurement is not None  # started just above
-        self._measurement.require(self._experiment(case), also=begun)
+        self._measurement.require(self._experiment(case), also=self._begun)
+
+    @property
+    def _begun(self) -> list[Path]:
+        """Where a worker that died has left what it measured: a case that comes unplanned may be one of its own."""
+        return [self.journal] if self.journal is not None else []
 
     def progress(self) -> Progress | None:
         return self._measurement.progress() if self._measurement is not None else None

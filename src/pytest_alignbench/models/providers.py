@@ -30,6 +30,13 @@ class _Here(ModelAPI):
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
 
 
+def _output(model: str, text: str, asked: int, said: int, why: StopReason = "stop") -> ModelOutput:
+    """A reply with its tokens, read and written: Inspect would otherwise count them with a tokenizer that it downloads."""
+    output = ModelOutput.from_content(model, text, stop_reason=why)
+    output.usage = ModelUsage(input_tokens=asked, output_tokens=said, total_tokens=asked + said)
+    return output
+
+
 @modelapi(name="simulated")
 class Simulated(_Here):
     """Answers from labelled replies at a known rate; never leaves the process."""
@@ -47,13 +54,8 @@ class Simulated(_Here):
             text = self._grade(play, "\n".join(message.text for message in input))
         else:
             text = self._reply(play)
-        output = ModelOutput.from_content(model=f"simulated/{self.model_name}", content=text)
         asked = sum(len(message.text) for message in input)
-        # Given here, since Inspect would otherwise count tokens with a tokenizer that it downloads.
-        output.usage = ModelUsage(
-            input_tokens=asked // 4, output_tokens=len(text) // 4, total_tokens=asked // 4 + len(text) // 4
-        )
-        return output
+        return _output(f"simulated/{self.model_name}", text, asked // 4, len(text) // 4)
 
     def _reply(self, play: Play) -> str:
         play.truth = Truth(self.model_name, PROFILES).draw(play)
@@ -101,11 +103,12 @@ class Organism(_Here):
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput:
+        name = f"organism/{self.model_name}"
         tokenizer = (await asyncio.to_thread(self._worker.load)).tokenizer
         tokens = organisms.conversation(tokenizer, ((message.role, message.text) for message in input))
         most = min(config.max_tokens or _REPLY_TOKENS, organisms.LONGEST - len(tokens))
         if most < 1:
-            return self._output("", "model_length", len(tokens), 0)
+            return _output(name, "", len(tokens), 0, "model_length")
         seed = secrets.token_hex(8) if config.seed is None else config.seed
         heat = _HEAT if config.temperature is None else config.temperature
         asked = organisms.Asked(tokens, heat, most, (self.model_name, seed, *tokens))
@@ -113,9 +116,4 @@ class Organism(_Here):
         text = tokenizer.decode(said.tokens).strip()
         cuts = [at for stop in config.stop_seqs or () if (at := text.find(stop)) >= 0]
         why: StopReason = "stop" if said.ended or cuts else "max_tokens"
-        return self._output(text[: min(cuts)] if cuts else text, why, len(tokens), len(said.tokens) + said.ended)
-
-    def _output(self, text: str, why: StopReason, asked: int, said: int) -> ModelOutput:
-        output = ModelOutput.from_content(f"organism/{self.model_name}", text, stop_reason=why)
-        output.usage = ModelUsage(input_tokens=asked, output_tokens=said, total_tokens=asked + said)
-        return output
+        return _output(name, text[: min(cuts)] if cuts else text, len(tokens), len(said.tokens) + said.ended, why)
